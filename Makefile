@@ -1,0 +1,42 @@
+# Two commands do everything: `make study` and `make test`. Both install on first use.
+PYTHON ?= python3
+STUDY ?= studies/digits.toml
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.moc-installed
+
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: study test ui check slow install clean
+
+study: $(STAMP)
+	$(BIN)/moc study $(STUDY) $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+ui: $(STAMP)
+	$(BIN)/moc ui $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check moc tests
+	$(BIN)/ruff format --check moc tests
+	$(BIN)/pyright
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "moc needs Python 3.11 to 3.13; say which with: make PYTHON=python3.12 ..."'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps torchattacks==3.5.1
+	@touch $(STAMP)
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

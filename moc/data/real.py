@@ -1,0 +1,130 @@
+"""T: a real data set whose records only the evidence layer can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+
+import torch
+
+from moc.data._vault import Records, seal, unseal
+from moc.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What is declared public about a data set; nothing here may be computed from private records.
+
+    Attributes:
+        name: Short name, used in folders and cards.
+        shape: Shape of one record: (channels, height, width) for images, (features,) for vectors.
+        classes: Names of the classes; label k means `classes[k]`.
+        count: Number of records N, declared public.
+        mean: Normalisation mean per channel (one value for vectors), in [0, 1] units, public.
+        std: Normalisation standard deviation per channel, likewise.
+        mirrored: Whether a horizontal flip keeps an image in its class.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    count: int
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    mirrored: bool = False
+
+    @property
+    def is_image(self) -> bool:
+        """Whether records are images rather than feature vectors."""
+        return len(self.shape) == 3
+
+
+class RealData:
+    """Records of T, checked once and then sealed: only `moc.evidence` can read them again.
+
+    Attributes:
+        info: What is declared public about the records.
+    """
+
+    __slots__ = ("__weakref__", "info")
+    info: DataInfo
+
+    def __init__(self, *, info: DataInfo, x: Tensor, y: Tensor) -> None:
+        """Check and seal `x` (n, *info.shape), uint8 or float in [0, 1], with labels `y` (n,)."""
+        y = y.to(torch.int64)
+        _check(info, x, y)
+        self.info = info
+        x = x if x.dtype == torch.uint8 else x.to(torch.float32)
+        seal(self, Records(x=x.contiguous(), y=y.contiguous()))
+
+    def __len__(self) -> int:
+        """Return the declared number of records."""
+        return self.info.count
+
+    def __repr__(self) -> str:
+        return f"RealData({self.info.name!r}, {self.info.count} sealed records)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Sealed records cannot be copied out of the process that loaded them.")
+
+    def split(self, sizes: Sequence[int], *, seed: int) -> tuple[RealData, ...]:
+        """Split into disjoint parts of the given sizes, by a public random permutation.
+
+        Args:
+            sizes: Number of records in each part; their sum may be less than N.
+            seed: Public seed of the permutation.
+
+        Raises:
+            DataError: If more records are asked for than there are.
+        """
+        if sum(sizes) > self.info.count:
+            raise DataError(
+                f"The parts {list(sizes)} of {self.info.name} need {sum(sizes)} records; "
+                f"there are {self.info.count}. Ask for smaller parts."
+            )
+        records = unseal(self)
+        order = torch.randperm(len(records.y), generator=torch.Generator().manual_seed(seed))
+        chunks = order[: sum(sizes)].split(list(sizes))
+        return tuple(
+            RealData(
+                info=replace(self.info, count=len(chunk)), x=records.x[chunk], y=records.y[chunk]
+            )
+            for chunk in chunks
+        )
+
+
+def _check(info: DataInfo, x: Tensor, y: Tensor) -> None:
+    where = f"Data set {info.name!r}"
+    if len(x) != len(y):
+        raise DataError(f"{where}: {len(x)} records but {len(y)} labels; each record needs one.")
+    if len(x) != info.count:
+        raise DataError(
+            f"{where}: declared count is {info.count}, but {len(x)} records were given."
+        )
+    if tuple(x.shape[1:]) != tuple(info.shape):
+        raise DataError(
+            f"{where}: records of shape {info.shape} expected, found {tuple(x.shape[1:])}."
+        )
+    if len(info.classes) < 2:
+        raise DataError(f"{where}: at least two classes expected, found {len(info.classes)}.")
+    if len(y) and not (0 <= int(y.min()) and int(y.max()) < len(info.classes)):
+        raise DataError(
+            f"{where}: labels in 0..{len(info.classes) - 1} expected, "
+            f"found {int(y.min())}..{int(y.max())}."
+        )
+    if x.dtype == torch.uint8:
+        return
+    if not torch.is_floating_point(x):
+        raise DataError(f"{where}: uint8 or float records expected, found {x.dtype}.")
+    if not torch.isfinite(x).all():
+        raise DataError(f"{where}: records contain NaN or infinity; remove or impute them first.")
+    if len(x) and (float(x.min()) < 0.0 or float(x.max()) > 1.0):
+        raise DataError(
+            f"{where}: values in [0, 1] expected, found {float(x.min()):.3g}.."
+            f"{float(x.max()):.3g}; scale them with public constants first."
+        )

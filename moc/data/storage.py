@@ -1,0 +1,51 @@
+"""Synthetic sets on disk: one safetensors file holds records, labels and everything public."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from moc.data.real import DataInfo
+from moc.data.synthetic import Decoder, SyntheticSet
+from moc.errors import DataError
+
+
+def save_set(synthetic: SyntheticSet, path: Path) -> Path:
+    """Write a set to `path` atomically: readers see the whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = {"info": json.dumps(asdict(synthetic.info)), "factor": str(synthetic.decoder.factor)}
+    part = path.with_suffix(path.suffix + ".part")
+    save_file(
+        {"x": synthetic.x.contiguous().cpu(), "labels": synthetic.labels.contiguous().cpu()},
+        part,
+        metadata=meta,
+    )
+    part.replace(path)
+    return path
+
+
+def load_set(path: Path) -> SyntheticSet:
+    """Read a set that `save_set` wrote.
+
+    Raises:
+        DataError: If there is no such file, or it is not a set that moc stored.
+    """
+    if not path.is_file():
+        raise DataError(f"A stored synthetic set expected at {path}, found no file.")
+    with safe_open(path, framework="pt") as file:
+        meta = file.metadata() or {}
+        if "info" not in meta:
+            raise DataError(f"{path} is not a synthetic set stored by moc: it has no description.")
+        info = json.loads(meta["info"])
+        for key in ("shape", "classes", "mean", "std"):
+            info[key] = tuple(info[key])
+        return SyntheticSet(
+            info=DataInfo(**info),
+            x=file.get_tensor("x"),
+            labels=file.get_tensor("labels"),
+            decoder=Decoder(factor=int(meta["factor"])),
+        )
