@@ -1,0 +1,60 @@
+"""Numbers as a person reads them, the same in tables, pictures, pages and cards."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moc.evaluate.scores import Estimate
+    from moc.study.records import StudyRecord, Trial
+
+OPEN = "open"
+"""The word for an infinite epsilon: no privacy is promised, so no number is shown."""
+
+OBJECTIVE_WORDS = {"error": "clean error", "robust_error": "robust error", "epsilon": "epsilon"}
+
+PROMISE = (
+    "Epsilon bounds what the released evidence, and with it every synthetic set made from it, can "
+    "tell about any one record: adding or removing that record changes the probability of any "
+    "outcome by at most the factor exp(epsilon), apart from a probability of delta. It holds "
+    "against readers of any skill and knowledge, now and later, and for any use of the sets."
+)
+NOT_PROMISED = (
+    "Records declared public (those the sets are scored on, unless the ledger lists a charge for "
+    "scoring) and constants declared public (counts, classes, normalisation) are not protected.",
+    "The unit is one record. A person with several records is protected less: k records cost up "
+    "to k times epsilon.",
+    "Facts about the population, which would come out the same without any one record, are not "
+    "hidden; a good synthetic set is made of them.",
+    "Noise is drawn in floating point from the operating system's entropy, unless the ledger names "
+    "the hardened tier: it is not hardened against attacks on the last bits of the numbers.",
+    "Anything else that was computed from these records outside this study adds to epsilon.",
+)
+
+
+def epsilon_words(epsilon: float | None) -> str:
+    """Epsilon as a short number, or the word `open` where it is infinite or None."""
+    return OPEN if epsilon is None or math.isinf(epsilon) else f"{epsilon:.4g}"
+
+
+def trial_epsilon(trial: Trial) -> str:
+    """A trial's epsilon, with the rung that it read where the ledger charges more than that."""
+    words = epsilon_words(trial.scores.epsilon)
+    rung = epsilon_words(trial.rung)
+    return words if rung in (words, OPEN) else f"{words} (rung {rung})"
+
+
+def percent(estimate: Estimate | None) -> str:
+    """A share as `12.3 ± 0.4` percent; a dash where nothing was measured."""
+    if estimate is None or math.isnan(estimate.mean):
+        return "-"
+    mean = f"{100 * estimate.mean:.1f}"
+    return mean if math.isnan(estimate.se) else f"{mean} ± {100 * estimate.se:.1f}"
+
+
+def budget_words(study: StudyRecord) -> str:
+    """What the whole study costs: its epsilon and delta, or that it promises nothing."""
+    if math.isinf(study.epsilon):
+        return "open study: no privacy is promised"
+    return f"epsilon {epsilon_words(study.epsilon)} at delta {study.delta:g} for all sets together"
