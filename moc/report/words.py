@@ -20,6 +20,10 @@ PROMISE = (
     "outcome by at most the factor exp(epsilon), apart from a probability of delta. It holds "
     "against readers of any skill and knowledge, now and later, and for any use of the sets."
 )
+OPEN_WARNING = (
+    "This study is open: the real records were read without noise. Its synthetic sets may reveal "
+    "any of them, and carry no privacy guarantee. They are not private."
+)
 NOT_PROMISED = (
     "Records declared public (those the sets are scored on, unless the ledger lists a charge for "
     "scoring) and constants declared public (counts, classes, normalisation) are not protected.",
