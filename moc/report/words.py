@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moc.evaluate.scores import Estimate
@@ -28,11 +28,11 @@ NOT_PROMISED = (
     "Records declared public (those the sets are scored on, unless the ledger lists a charge for "
     "scoring) and constants declared public (counts, classes, normalisation) are not protected.",
     "The unit is one record. A person with several records is protected less: k records cost up "
-    "to k times epsilon.",
+    "to k times epsilon, at a larger delta.",
     "Facts about the population, which would come out the same without any one record, are not "
     "hidden; a good synthetic set is made of them.",
-    "Noise is drawn in floating point from the operating system's entropy, unless the ledger names "
-    "the hardened tier: it is not hardened against attacks on the last bits of the numbers.",
+    "Unless the accesses name discrete noise on an integer grid, noise is drawn in floating point "
+    "from the operating system's entropy: not hardened against attacks on the numbers' last bits.",
     "Anything else that was computed from these records outside this study adds to epsilon.",
 )
 
@@ -62,3 +62,16 @@ def budget_words(study: StudyRecord) -> str:
     if math.isinf(study.epsilon):
         return "open study: no privacy is promised"
     return f"epsilon {epsilon_words(study.epsilon)} at delta {study.delta:g} for all sets together"
+
+
+def flat_settings(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted names with short text: {"search.engine": "sobol", ...}."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flat_settings(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            flat[prefix + key] = ", ".join(map(str, value))
+        else:
+            flat[prefix + key] = str(value)
+    return flat

@@ -1,0 +1,157 @@
+"""The card of an exported set: what it is, what it is worth, what is guaranteed and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moc.evaluate.scores import Estimate
+from moc.report.words import (
+    NOT_PROMISED,
+    OPEN_WARNING,
+    PROMISE,
+    epsilon_words,
+    flat_settings,
+    percent,
+)
+
+_LOAD = {
+    "set.safetensors": """\
+from pathlib import Path
+
+from moc.data.storage import load_set
+
+synthetic = load_set(Path("set.safetensors"))
+x, labels = synthetic.training_records()""",
+    "set.npz": """\
+import numpy as np
+
+arrays = np.load("set.npz")
+x, labels = arrays["x"], arrays["labels"]""",
+}
+_ROBUST = (
+    "Robust error counts a record as wrong if any attack of the protocol finds a mistake within "
+    "the perturbation that the settings name. It says nothing about larger perturbations, other "
+    "kinds of change or attacks that were not run, and it holds for networks trained on this set "
+    "as in the protocol: another architecture or recipe can be less robust."
+)
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """Write the card in Markdown.
+
+    Args:
+        card: The machine-readable card, as `moc.export` writes it to `card.json`.
+    """
+    data, synthetic = card["data"], card["synthetic"]
+    settings = flat_settings(card["settings"])
+    sections = [
+        f"# {data['name']}, condensed to {synthetic['records']} records",
+        _summary(card),
+        "![The synthetic records, one row a class](contact_sheet.png)",
+        _choice(card),
+        "## Use",
+        f"```python\n{_LOAD[card['file']]}\n```",
+        _shapes(card),
+        "## What it is worth",
+        _scores(card),
+        "Mean ± standard error over networks trained from scratch on the set, in percent; lower is "
+        "better. Validation records are held-out records that the search saw, so a chosen set "
+        "looks slightly too good on them. Test values come from fresh networks on records that no "
+        "choice has seen: quote those. Baselines are real records of the same number, scored in "
+        "the same way; they are not private.",
+        _ROBUST,
+        "## Privacy",
+        *_privacy(card["privacy"]),
+        "## Settings of the study",
+        "\n".join(["```", *(f"{k} = {v}" for k, v in settings.items()), "```"]),
+        f"Made by moc {card['moc']}. SHA-256 of `{card['file']}`: `{card['sha256']}`.",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _summary(card: dict[str, Any]) -> str:
+    data, synthetic = card["data"], card["synthetic"]
+    counts = synthetic["per_class"]
+    spread = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return (
+        f"A synthetic set that stands for the {data['records']} records of {data['name']} when a "
+        f"classifier is trained: {synthetic['records']} records, {spread} a class, with "
+        f"{synthetic['labels']} labels for {len(data['classes'])} classes. It is {card['trial']} "
+        f"of study {card['study']}, made by multi-objective dataset condensation."
+    )
+
+
+def _choice(card: dict[str, Any]) -> str:
+    place = "on the front of its study" if card["on_front"] else "dominated by another set"
+    chance = card["p_nondominated"]
+    certain = "" if chance is None else f" (probability of being non-dominated: {chance:.2f})"
+    state = "" if card["complete"] else " The study had not run to its end."
+    lines = [f"- {reason}" for reason in card["reasons"]]
+    title = "Why this one was chosen:\n\n" if lines else ""
+    return f"This set is {place}{certain}.{state}\n\n{title}" + "\n".join(lines)
+
+
+def _shapes(card: dict[str, Any]) -> str:
+    data, synthetic = card["data"], card["synthetic"]
+    n = synthetic["training_records"]
+    tiles = (
+        f" Each stored record holds {synthetic['factor'] ** 2} training records."
+        if synthetic["factor"] > 1
+        else ""
+    )
+    shape = ", ".join(map(str, data["shape"]))
+    return (
+        f"`x` ({n}, {shape}) holds values in [0, 1], `labels` ({n}, {len(data['classes'])}) label "
+        f"distributions.{tiles} Networks were trained on (x - mean) / std with the public "
+        f"constants mean {data['mean']} and std {data['std']}."
+    )
+
+
+def _scores(card: dict[str, Any]) -> str:
+    rows = [
+        "| set | records scored | error % | robust error % |",
+        "|---|---|---:|---:|",
+    ]
+    for where, scores in card["scores"].items():
+        if scores:
+            rows.append(_row("**this set**", where, scores))
+    for baseline in card["baselines"]:
+        rows.append(_row(f"real, {baseline['name']}", "validation", baseline))
+        if baseline["test_error"] is not None:
+            rows.append(_row(f"real, {baseline['name']}", "test", baseline, "test_"))
+    return "\n".join(rows)
+
+
+def _row(name: str, where: str, values: dict[str, Any], prefix: str = "") -> str:
+    cells = []
+    for key in ("error", "robust_error"):
+        mean, se = values[prefix + key], values[f"{prefix}{key}_se"]
+        missing = float("nan")
+        cells.append(
+            percent(
+                Estimate(mean=missing if mean is None else mean, se=missing if se is None else se)
+            )
+        )
+    return f"| {name} | {where} | {cells[0]} | {cells[1]} |"
+
+
+def _privacy(privacy: dict[str, Any]) -> list[str]:
+    accesses = "Accesses to the real records:\n\n" + "\n".join(
+        f"{k}. {line}" for k, line in enumerate(privacy["accesses"], start=1)
+    )
+    if not privacy["private"]:
+        return [f"**None.** {OPEN_WARNING}", accesses]
+    delta = f"{privacy['delta']:g}"
+    study = epsilon_words(privacy["epsilon_study"])
+    return [
+        f"**This set is ({epsilon_words(privacy['epsilon'])}, {delta})-differentially private**: "
+        f"epsilon {epsilon_words(privacy['epsilon'])} at delta {delta}.",
+        f"- Neighbouring data sets: {privacy['adjacency']}.\n"
+        f"- Unit of privacy: {privacy['unit']}.\n"
+        f"- Accountant: {privacy['accountant']}.\n"
+        f"- All sets of the study together cost epsilon {study} at delta {delta}: count with that "
+        "where more than this one set is seen.",
+        accesses,
+        f"**What is guaranteed.** {PROMISE}",
+        "**What is not guaranteed.**\n\n" + "\n".join(f"- {line}" for line in NOT_PROMISED),
+    ]
