@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """The records themselves: `x` (n, *shape), uint8 in 0..255 or float32 in [0, 1]; `y` (n,) int64."""
+    """The records: `x` (n, *shape), uint8 in 0..255 or float32 in [0, 1]; `y` (n,) int64."""
 
     x: Tensor
     y: Tensor

@@ -112,7 +112,7 @@ def _check(info: DataInfo, x: Tensor, y: Tensor) -> None:
         )
     if len(info.classes) < 2:
         raise DataError(f"{where}: at least two classes expected, found {len(info.classes)}.")
-    if len(y) and not (0 <= int(y.min()) and int(y.max()) < len(info.classes)):
+    if len(y) and (int(y.min()) < 0 or int(y.max()) >= len(info.classes)):
         raise DataError(
             f"{where}: labels in 0..{len(info.classes) - 1} expected, "
             f"found {int(y.min())}..{int(y.max())}."
