@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -38,7 +39,9 @@ class NetworkSpec:
 
     @property
     def name(self) -> str:
-        """Short name, such as `convnet3-w128`."""
+        """Short name, such as `convnet3-w128`, which `parse` reads."""
+        if self.kind == "linear":
+            return "linear"
         plain = "" if self.norm == "instance" or self.kind != "convnet" else "-plain"
         return f"{self.kind}{self.depth}-w{self.width}{plain}"
 
@@ -50,10 +53,10 @@ class NetworkSpec:
         head, _, rest = text.partition("-w")
         width, _, tail = rest.partition("-")
         kind = head.rstrip("0123456789")
-        if kind in ("convnet", "mlp") and width.isdigit() and tail in ("", "plain"):
+        if kind in ("convnet", "mlp") and width.isdecimal() and tail in ("", "plain"):
             depth = head[len(kind) :]
             norm = "none" if tail == "plain" or kind == "mlp" else "instance"
-            if depth.isdigit() and int(depth) > 0 and int(width) > 0:
+            if depth.isdecimal() and int(depth) > 0 and int(width) > 0:
                 return cls(kind=kind, width=int(width), depth=int(depth), norm=norm)
         raise StudyError(
             f"A network such as 'convnet3-w128', 'mlp2-w256' or 'linear' expected, found {text!r}."
@@ -122,11 +125,7 @@ def _body(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
         return nn.Flatten(), flat
     if spec.kind == "mlp":
         sizes = [flat] + [spec.width] * spec.depth
-        layers = [
-            layer
-            for a, b in zip(sizes, sizes[1:], strict=False)
-            for layer in (nn.Linear(a, b), nn.ReLU())
-        ]
+        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(nn.Flatten(), *layers), spec.width
     if not info.is_image:
         raise StudyError(
@@ -144,7 +143,7 @@ def _convnet(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
         padding = 3 if block == 0 and (height, width) == (28, 28) else 1
         layers.append(nn.Conv2d(channels, spec.width, 3, padding=padding))
         height, width = height + 2 * padding - 2, width + 2 * padding - 2
-        if spec.norm == "instance":
+        if spec.norm == "instance" and height * width > 1:  # of one pixel it leaves nothing
             layers.append(nn.GroupNorm(spec.width, spec.width))
         layers.append(nn.ReLU())
         if min(height, width) > 1:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from moc.data.real import DataInfo
@@ -36,7 +36,11 @@ def load_set(path: Path) -> SyntheticSet:
     """
     if not path.is_file():
         raise DataError(f"A stored synthetic set expected at {path}, found no file.")
-    with safe_open(path, framework="pt") as file:
+    try:
+        file = safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise DataError(f"{path} is not a synthetic set stored by moc, or is truncated.") from error
+    with file:
         meta = file.metadata() or {}
         if "info" not in meta:
             raise DataError(f"{path} is not a synthetic set stored by moc: it has no description.")

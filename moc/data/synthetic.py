@@ -27,12 +27,22 @@ class Decoder:
     factor: int = 1
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Cut (..., C, H, W) into tiles, enlarge each to H x W: (..., factor**2, C, H, W).
+        """Cut (..., M, C, H, W) into tiles, enlarge each to H x W: (..., M, factor**2, C, H, W).
 
-        With factor 1 the tile axis has length one. Differentiable in `x`.
+        With factor 1 the tile axis has length one, and vectors (..., M, D), at most three axes in
+        all, become (..., M, 1, D). Differentiable in `x`.
+
+        Raises:
+            DataError: If vectors are to be cut into tiles.
         """
+        is_image = x.dim() >= 4
         if self.factor == 1:
-            return x.unsqueeze(-4) if x.dim() >= 3 else x.unsqueeze(-2)
+            return x.unsqueeze(-4 if is_image else -2)
+        if not is_image:
+            raise DataError(
+                f"Decoding by a factor of {self.factor} needs images, found records of shape "
+                f"{tuple(x.shape[-1:])}; use the factor 1 for feature vectors."
+            )
         *lead, c, h, w = x.shape
         rows = [r * h // self.factor for r in range(self.factor + 1)]
         cols = [r * w // self.factor for r in range(self.factor + 1)]
@@ -79,9 +89,11 @@ class SyntheticSet:
                 f"Labels of shape {(len(self.x), len(self.info.classes))} expected, "
                 f"found {tuple(self.labels.shape)}."
             )
+        if len(self.x) == 0:
+            raise DataError("A synthetic set of at least one record expected, found none.")
         if not torch.isfinite(self.x).all() or self.x.min() < 0 or self.x.max() > 1:
             raise DataError("Synthetic records must be finite and lie in [0, 1].")
-        if not torch.allclose(self.labels.sum(1), torch.ones(len(self.x)), atol=1e-4):
+        if not torch.allclose(self.labels.sum(1), self.labels.new_ones(len(self.x)), atol=1e-4):
             raise DataError("Each label row of a synthetic set must sum to one.")
 
     def __len__(self) -> int:
