@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moc.data import DataInfo, Decoder, SyntheticSet, balanced_labels, one_hot
+from moc.errors import DataError
+
+INFO = DataInfo(name="toy", shape=(1, 8, 8), classes=("a", "b", "c"), count=100)
+
+
+def a_set(*, factor=1, **change):
+    fields = {"x": torch.rand(6, 1, 8, 8), "labels": one_hot(balanced_labels(2, 3), 3)}
+    return SyntheticSet(info=INFO, decoder=Decoder(factor=factor), **{**fields, **change})
+
+
+@given(
+    lead=st.lists(st.integers(1, 3), min_size=1, max_size=2),
+    channels=st.sampled_from([1, 3]),
+    side=st.integers(4, 28),
+    factor=st.integers(1, 3),
+)
+def test_tiles_have_the_shape_of_records(lead, channels, side, factor):
+    x = torch.rand(*lead, channels, side, side)
+    assert Decoder(factor=factor)(x).shape == (*lead, factor**2, channels, side, side)
+
+
+@pytest.mark.parametrize("shape", [(5, 2, 8, 8), (3, 5, 2, 8, 8), (5, 7), (3, 5, 7)])
+def test_factor_one_only_adds_an_axis_of_copies(shape):
+    x = torch.rand(shape)
+    axis = 2 if shape[0] == 3 else 1
+    assert torch.equal(Decoder()(x), x.unsqueeze(axis))
+
+
+def test_each_tile_is_an_enlarged_quarter_in_reading_order():
+    x = torch.rand(4, 3, 8, 8)
+    tiles = Decoder(factor=2)(x)
+    quarters = [x[..., :4, :4], x[..., :4, 4:], x[..., 4:, :4], x[..., 4:, 4:]]
+    for k, quarter in enumerate(quarters):
+        expected = F.interpolate(quarter, size=(8, 8), mode="bilinear", align_corners=False)
+        assert torch.allclose(tiles[:, k], expected)
+
+
+@given(factor=st.integers(1, 3), side=st.integers(5, 9))
+def test_decoding_keeps_flat_images_flat(factor, side):
+    tiles = Decoder(factor=factor)(torch.full((2, 1, side, side), 0.3))
+    assert torch.allclose(tiles, torch.tensor(0.3))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_gradients_reach_every_stored_pixel(factor):
+    x = torch.rand(2, 1, 7, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(Decoder(factor=factor), (x,))
+    (gradient,) = torch.autograd.grad(Decoder(factor=factor)(x).sum(), x)
+    assert (gradient > 0).all()
+
+
+def test_vectors_cannot_be_cut_into_tiles():
+    with pytest.raises(DataError, match="needs images"):
+        Decoder(factor=2)(torch.rand(5, 7))
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_training_records_carry_the_label_of_what_they_are_decoded_from(factor):
+    labels = torch.eye(6)[:, :3] * 0.6 + 0.4 / 3
+    labels = labels / labels.sum(1, keepdim=True)
+    flat = torch.linspace(0, 1, 6).reshape(6, 1, 1, 1).expand(6, 1, 8, 8)
+    synthetic = a_set(factor=factor, x=flat, labels=labels)
+    x, y = synthetic.training_records()
+    assert len(x) == len(y) == 6 * factor**2
+    stored = (x.mean((1, 2, 3)) * 5).round().long()
+    assert torch.equal(y, labels[stored])
+    assert len(synthetic) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.rand(6, 64)}, r"records \(1, 8, 8\) expected, found \(64,\)"),
+        ({"x": torch.rand(5, 1, 8, 8)}, r"Labels of shape \(5, 3\) expected"),
+        ({"labels": torch.ones(6)}, r"Labels of shape \(6, 3\) expected"),
+        ({"labels": torch.ones(6, 3)}, "sum to one"),
+        ({"labels": torch.full((6, 3), torch.nan)}, "sum to one"),
+        ({"x": torch.rand(6, 1, 8, 8) + 1}, r"lie in \[0, 1\]"),
+        ({"x": torch.rand(6, 1, 8, 8) - 1}, r"lie in \[0, 1\]"),
+        ({"x": torch.full((6, 1, 8, 8), torch.nan)}, "finite"),
+        ({"x": torch.rand(0, 1, 8, 8), "labels": torch.ones(0, 3)}, "at least one record"),
+    ],
+)
+def test_what_is_no_set_is_refused_in_one_sentence(change, message):
+    with pytest.raises(DataError, match=message):
+        a_set(**change)
+
+
+def test_balanced_labels_are_in_class_order():
+    assert balanced_labels(2, 3).tolist() == [0, 0, 1, 1, 2, 2]
+    assert one_hot(torch.tensor([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]

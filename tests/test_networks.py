@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moc.data import DataInfo
+from moc.errors import StudyError
+from moc.networks import NetworkSpec, build
+
+SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
+VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
+NAMES = ["convnet3-w16", "convnet2-w8-plain", "mlp2-w16", "linear"]
+
+
+def records(n, info=SMALL, seed=0):
+    return torch.rand(n, *info.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def weights(name, seed, info=SMALL):
+    network = build(NetworkSpec.parse(name), info, seed=seed)
+    return torch.cat([parameter.flatten() for parameter in network.parameters()])
+
+
+@given(
+    st.one_of(
+        st.just("linear"),
+        st.builds("mlp{}-w{}".format, st.integers(1, 9), st.integers(1, 999)),
+        st.builds(
+            "convnet{}-w{}{}".format,
+            st.integers(1, 9),
+            st.integers(1, 999),
+            st.sampled_from(["", "-plain"]),
+        ),
+    )
+)
+def test_parsing_inverts_naming(name):
+    spec = NetworkSpec.parse(name)
+    assert spec.name == name
+    assert NetworkSpec.parse(spec.name) == spec
+
+
+def test_the_default_is_the_network_of_the_field():
+    assert NetworkSpec() == NetworkSpec.parse("convnet3-w128")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "resnet18", "convnet-w8", "convnet3", "convnet3-w", "convnet0-w8", "convnet3-w0"),
+        *("convnet3-w8-batch", "convnet3-w²", "mlp2-wide", "linear3", "convnet3-w8 "),
+    ],
+)
+def test_other_names_are_refused(text):
+    with pytest.raises(StudyError, match="A network such as"):
+        NetworkSpec.parse(text)
+
+
+def test_the_network_of_the_field_has_its_published_size():
+    info = replace(SMALL, shape=(1, 28, 28), classes=tuple("0123456789"))
+    network = build(NetworkSpec(), info, seed=0)
+    assert network.features == 2048
+    assert network.embed(records(2, info)).shape == (2, 2048)
+    assert network(records(2, info)).shape == (2, 10)
+    # Three convolutions, their norms, the head: 317706, as published for MNIST.
+    convolutions = (9 + 1) * 128 + 2 * (128 * 9 + 1) * 128
+    expected = convolutions + 3 * 2 * 128 + (2048 + 1) * 10
+    assert sum(p.numel() for p in network.parameters()) == expected == 317_706
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_seed_alone_decides_the_weights(name):
+    before = torch.get_rng_state()
+    first = weights(name, 1)
+    torch.rand(3)
+    assert torch.equal(first, weights(name, 1))
+    assert not torch.equal(first, weights(name, 2))
+    torch.set_rng_state(before)
+    weights(name, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_law_of_the_weights_is_that_of_pytorch():
+    spec = NetworkSpec.parse("mlp1-w400")
+    ours = build(spec, SMALL, seed=0).body[1]
+    theirs = torch.nn.Linear(64, 400)
+    assert abs(ours.weight.std() / theirs.weight.std() - 1) < 0.03
+    assert abs(ours.weight).max() <= 1 / 8
+    assert abs(ours.bias).max() <= 1 / 8
+    assert ours.bias.std() > 0.06
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_is_embedded_as_if_it_were_alone(name):
+    network = build(NetworkSpec.parse(name), SMALL, seed=0)
+    x = records(6)
+    together = network.embed(x)
+    alone = torch.cat([network.embed(x[k : k + 1]) for k in range(6)])
+    others = network.embed(torch.cat([x[:3], 100 * x[3:]]))[:3]
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.allclose(together[:3], others, atol=1e-5)
+    assert together.shape == (6, network.features)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_normalisation_happens_inside(name):
+    spec = NetworkSpec.parse(name)
+    inside = build(spec, replace(SMALL, mean=(0.3,), std=(0.4,)), seed=0)
+    outside = build(spec, replace(SMALL, mean=(0.0,), std=(1.0,)), seed=0)
+    x = records(4)
+    assert torch.allclose(inside(x), outside((x - 0.3) / 0.4), atol=1e-5)
+    assert not torch.allclose(inside(x), outside(x), atol=1e-2)
+
+
+def test_normalisation_is_by_channel():
+    info = replace(SMALL, shape=(3, 8, 8), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0))
+    x = torch.tensor([0.1, 0.2, 0.3]).reshape(1, 3, 1, 1).expand(2, 3, 8, 8)
+    embedded = build(NetworkSpec.parse("linear"), info, seed=0).embed(x + 1)
+    expected = torch.tensor([1.0, 0.5, 0.25]).repeat_interleave(64).expand(2, -1)
+    assert torch.allclose(embedded, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", range(1, 7))
+def test_features_of_any_depth_tell_small_images_apart(depth):
+    network = build(NetworkSpec(width=16, depth=depth), SMALL, seed=0)
+    a, b = network.embed(records(2))
+    assert network.features == len(a)
+    assert (a - b).norm() > 1e-3 * a.norm()
+    assert a.norm() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["mlp2-w16", "linear"])
+def test_vectors_go_through_networks_without_convolutions(name):
+    network = build(NetworkSpec.parse(name), VECTORS, seed=0)
+    assert network(records(5, VECTORS)).shape == (5, 2)
+
+
+def test_a_convnet_of_vectors_is_refused():
+    with pytest.raises(StudyError, match=r"needs images.*Use an mlp"):
+        build(NetworkSpec.parse("convnet3-w8"), VECTORS, seed=0)
