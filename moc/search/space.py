@@ -93,3 +93,22 @@ class SearchSpace:
         if not self.epsilons:
             return (weighting.robust_share,)
         return weighting.robust_share, 1.0 - (1.0 - weighting.privacy) ** 2
+
+    def inputs(self, weighting: Weighting) -> tuple[float, ...]:
+        """All that a trial depends on: r, and where its rung lies in log epsilon.
+
+        Two weightings with the same r that read the same rung are the same trial, whatever their p.
+
+        Returns:
+            (r,) in an open study, else (r, position) with position 0 for the largest epsilon of
+            the ladder and 1 for the smallest, linear in log epsilon.
+        """
+        if not self.epsilons:
+            return (weighting.robust_share,)
+        logs = [math.log(epsilon) for epsilon in self.epsilons]
+        span = (logs[0] - logs[-1]) or 1.0
+        return weighting.robust_share, (logs[0] - logs[weighting.rung(self.epsilons)]) / span
+
+    def on_rung(self, robust_share: float, rung: int) -> Weighting:
+        """The weighting with share r in the middle of a rung (rung 0 in an open study)."""
+        return self.decode((robust_share, (rung + 0.5) / max(len(self.epsilons), 1)))
