@@ -1,0 +1,87 @@
+"""What an attacker may do, and the checks of what goes into an attack and comes out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+
+from moc.errors import MocError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Norm = Literal["Linf", "L2"]
+
+_SLACK = 1e-6
+
+
+class AttackError(MocError):
+    """Images, a threat or a model that an attack cannot work with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threat:
+    """What an attacker may do to each record.
+
+    Attributes:
+        norm: Norm of the perturbation of one record, over all of its pixels.
+        eps: The largest norm, in units of [0, 1] pixels: 8/255, not 8. Zero allows nothing.
+    """
+
+    norm: Norm = "Linf"
+    eps: float
+
+    def __post_init__(self) -> None:
+        """Check the norm and the budget."""
+        if self.norm not in get_args(Norm):
+            raise AttackError(f"A norm of {get_args(Norm)} expected, found {self.norm!r}.")
+        if not (math.isfinite(self.eps) and self.eps >= 0):
+            raise AttackError(f"A finite eps >= 0 expected, found {self.eps}.")
+        if self.norm == "Linf" and self.eps > 1:
+            raise AttackError(
+                f"Pixels lie in [0, 1], so eps at most 1 expected for Linf, found {self.eps}. "
+                "Divide grey levels by 255."
+            )
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Norm (n,) of each perturbation in `delta` (n, *shape)."""
+        return delta.flatten(1).norm(p=math.inf if self.norm == "Linf" else 2, dim=1)
+
+
+def check_records(x: Tensor, y: Tensor, classes: int) -> None:
+    """Refuse records (n, *shape) outside [0, 1] and labels (n,) outside 0..classes - 1."""
+    if not torch.is_floating_point(x) or x.dim() < 2:
+        raise AttackError(
+            f"Floating-point records (n, *shape) in [0, 1] expected, "
+            f"found {x.dtype} of shape {tuple(x.shape)}."
+        )
+    if y.shape != x.shape[:1] or torch.is_floating_point(y):
+        raise AttackError(
+            f"One integer label for each of the {len(x)} records expected, "
+            f"found {y.dtype} of shape {tuple(y.shape)}."
+        )
+    if len(x) == 0:
+        return
+    low, high = (float(bound) for bound in x.detach().aminmax())
+    if not (low >= 0 and high <= 1):
+        raise AttackError(
+            f"Records in [0, 1] expected, found {low:.3g}..{high:.3g}. "
+            "Attack raw pixels; put the normalisation inside the model."
+        )
+    first, last = (int(bound) for bound in y.aminmax())
+    if first < 0 or last >= classes:
+        raise AttackError(f"Labels in 0..{classes - 1} expected, found {first}..{last}.")
+
+
+def check_result(found: Tensor, x: Tensor, threat: Threat) -> None:
+    """Refuse perturbed records outside [0, 1] or further from `x` than the threat allows."""
+    low, high = (float(bound) for bound in found.aminmax())
+    size = float(threat.size(found - x.detach()).max())
+    if not (low >= 0 and high <= 1 and size <= threat.eps + _SLACK):
+        raise AttackError(
+            f"A perturbation of {threat.norm} norm at most {threat.eps:g} inside [0, 1] expected, "
+            f"found norm {size:.7g} and values {low:.3g}..{high:.3g}. Does the model return NaN?"
+        )
