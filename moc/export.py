@@ -17,6 +17,7 @@ from moc.evidence.ledger import ADJACENCY, UNIT
 from moc.report.card import card_text
 from moc.report.sheet import contact_sheet
 from moc.report.table import front_rows
+from moc.report.words import finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,13 +135,12 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
 def _scores(scores: Scores | None) -> dict[str, float | None] | None:
     if scores is None:
         return None
-    values = {
-        "error": scores.error.mean,
-        "error_se": scores.error.se,
-        "robust_error": scores.robust_error.mean,
-        "robust_error_se": scores.robust_error.se,
+    return {
+        "error": finite(scores.error.mean),
+        "error_se": finite(scores.error.se),
+        "robust_error": finite(scores.robust_error.mean),
+        "robust_error_se": finite(scores.robust_error.se),
     }
-    return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
 
 def _privacy(study: StudyRecord, trial: Trial) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,20 +10,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from moc.report.palette import BASELINE, GREY, INK, rung_colours, rungs_of
-from moc.report.words import OPEN, budget_words, epsilon_words
+from moc.report.words import OPEN, budget_words, rung_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
+    from moc.evaluate.scores import Estimate
     from moc.study.records import StudyRecord, Trial
 
 _MARKS = "osD^vPX"
 
 
 def front_figure(study: StudyRecord) -> Figure:
-    """Draw robust error against clean error of all trials, coloured by rung of epsilon.
+    """Draw robust error against clean error of all trials, coloured by epsilon.
 
     Trials of the front are large, with bars of one standard error, and joined within a rung;
     dominated ones are small and pale. Baselines are labelled crosses. All values are those
@@ -31,7 +33,7 @@ def front_figure(study: StudyRecord) -> Figure:
     figure, axes = _canvas(width=8.4, height=5.2)
     front = set(study.front)
     rungs = rungs_of(study)
-    colours = rung_colours(rungs)
+    colours, words = rung_colours(rungs), rung_words(study)
     rest = [trial for trial in study.trials if trial.number not in front]
     for trial in rest:
         mark = _MARKS[rungs.index(trial.rung) % len(_MARKS)]
@@ -39,7 +41,8 @@ def front_figure(study: StudyRecord) -> Figure:
     for k, rung in enumerate(rungs):
         chosen = [study.trial(n) for n in study.front if study.trial(n).rung == rung]
         if chosen:
-            _draw_rung(axes, chosen, colours[rung], _MARKS[k % len(_MARKS)], _rung_label(rung))
+            label = f"front, {_epsilon_label(words[rung])}"
+            _draw_rung(axes, chosen, colours[rung], _MARKS[k % len(_MARKS)], label)
     if rest:
         axes.plot([], [], "o", ms=5, mfc="none", mec=GREY, mew=1.1, label="dominated")
     _draw_baselines(axes, study)
@@ -107,12 +110,17 @@ def _legend(axes: Axes) -> None:
         axes.legend(handles, labels, frameon=False, fontsize=9.5, **place)
 
 
-def _rung_label(rung: float | None) -> str:
-    return f"front, {OPEN} (no privacy)" if rung is None else f"front, ε = {epsilon_words(rung)}"
+def _epsilon_label(words: str) -> str:
+    return f"{OPEN} (no privacy)" if words == OPEN else f"ε = {words}"
 
 
 def _place(trial: Trial) -> tuple[float, float]:
     return trial.scores.error.mean, trial.scores.robust_error.mean
+
+
+def _bars(estimates: Sequence[Estimate]) -> list[float]:
+    """Lengths of error bars; NaN, which draws none, where the standard error is not known."""
+    return [value.se if math.isfinite(value.se) else math.nan for value in estimates]
 
 
 def _draw_rung(axes: Axes, trials: Sequence[Trial], colour: str, mark: str, label: str) -> None:
@@ -121,8 +129,8 @@ def _draw_rung(axes: Axes, trials: Sequence[Trial], colour: str, mark: str, labe
     axes.errorbar(
         x,
         y,
-        xerr=[trial.scores.error.se for trial in trials],
-        yerr=[trial.scores.robust_error.se for trial in trials],
+        xerr=_bars([trial.scores.error for trial in trials]),
+        yerr=_bars([trial.scores.robust_error for trial in trials]),
         fmt=mark,
         ms=8,
         color=colour,
@@ -142,8 +150,8 @@ def _draw_baselines(axes: Axes, study: StudyRecord) -> None:
     axes.errorbar(
         [value.mean for value in x],
         [value.mean for value in y],
-        xerr=[value.se for value in x],
-        yerr=[value.se for value in y],
+        xerr=_bars(x),
+        yerr=_bars(y),
         fmt="x",
         color=BASELINE,
         ms=8,

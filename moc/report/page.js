@@ -15,7 +15,7 @@
   const measure = (item) => item[state.measured];
   const shown = (trials) => trials.filter(measure);
   const one = (value) => value.toFixed(1);
-  const pair = (value) => (value ? `${one(value[0])} ± ${one(value[1])}` : "-");
+  const pair = (value) => (!value ? "-" : value[1] === null ? one(value[0]) : `${one(value[0])} ± ${one(value[1])}`);
   const kept = (trial) => {
     const { epsilon, error, robust_error: robust } = state.limits;
     const scores = measure(trial);

@@ -20,6 +20,8 @@ from moc.report.words import (
     OPEN_WARNING,
     PROMISE,
     epsilon_words,
+    finite,
+    rung_words,
     trial_epsilon,
 )
 
@@ -122,11 +124,11 @@ def _list(items: Sequence[str], *, tag: str) -> str:
 def _data(study: StudyRecord) -> dict[str, Any]:
     """Everything that the page's script reads, as JSON types without infinities."""
     rungs = rungs_of(study)
-    colours = rung_colours(rungs)
+    colours, words = rung_colours(rungs), rung_words(study)
     return {
         "open": math.isinf(study.epsilon),
         "colours": {"grey": GREY, "ink": INK, "baseline": BASELINE},
-        "rungs": [{"words": epsilon_words(rung), "colour": colours[rung]} for rung in rungs],
+        "rungs": [{"words": words[rung], "colour": colours[rung]} for rung in rungs],
         "trials": [_trial(study, trial, rungs) for trial in study.trials],
         "baselines": [
             {
@@ -143,13 +145,12 @@ def _data(study: StudyRecord) -> dict[str, Any]:
 def _trial(study: StudyRecord, trial: Trial, rungs: list[float | None]) -> dict[str, Any]:
     sheet = io.BytesIO()
     contact_sheet(load_set(study.folder / trial.set_path)).save(sheet, "PNG")
-    epsilon = trial.scores.epsilon
     return {
         "name": trial.name,
         "front": trial.number in study.front,
         "chance": study.p_nondominated.get(trial.number),
         "rung": rungs.index(trial.rung),
-        "epsilon": epsilon if math.isfinite(epsilon) else None,
+        "epsilon": finite(trial.scores.epsilon),
         "epsilon_words": trial_epsilon(trial),
         "robust_share": trial.weighting.robust_share,
         "privacy_weight": trial.weighting.privacy,
@@ -159,13 +160,12 @@ def _trial(study: StudyRecord, trial: Trial, rungs: list[float | None]) -> dict[
     }
 
 
-def _scores(scores: Scores | None) -> dict[str, list[float]] | None:
+def _scores(scores: Scores | None) -> dict[str, list[float | None]] | None:
     """Mean and standard error in percent of both errors."""
     if scores is None:
         return None
     return {"error": _percent(scores.error), "robust_error": _percent(scores.robust_error)}
 
 
-def _percent(estimate: Estimate) -> list[float]:
-    se = 0.0 if math.isnan(estimate.se) else estimate.se
-    return [100 * estimate.mean, 100 * se]
+def _percent(estimate: Estimate) -> list[float | None]:
+    return [finite(100 * estimate.mean), finite(100 * estimate.se)]

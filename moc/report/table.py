@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from moc.report.words import budget_words, percent, trial_epsilon
+from moc.report.words import budget_words, finite, percent, trial_epsilon
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,15 +55,15 @@ def front_rows(study: StudyRecord) -> list[dict[str, Any]]:
 
 def _measured(scores: Scores, report: Scores | None) -> dict[str, float | None]:
     return {
-        "epsilon": scores.epsilon if math.isfinite(scores.epsilon) else None,
-        "error": scores.error.mean,
-        "error_se": scores.error.se,
-        "robust_error": scores.robust_error.mean,
-        "robust_error_se": scores.robust_error.se,
-        "test_error": report.error.mean if report else None,
-        "test_error_se": report.error.se if report else None,
-        "test_robust_error": report.robust_error.mean if report else None,
-        "test_robust_error_se": report.robust_error.se if report else None,
+        "epsilon": finite(scores.epsilon),
+        "error": finite(scores.error.mean),
+        "error_se": finite(scores.error.se),
+        "robust_error": finite(scores.robust_error.mean),
+        "robust_error_se": finite(scores.robust_error.se),
+        "test_error": finite(report.error.mean) if report else None,
+        "test_error_se": finite(report.error.se) if report else None,
+        "test_robust_error": finite(report.robust_error.mean) if report else None,
+        "test_robust_error_se": finite(report.robust_error.se) if report else None,
     }
 
 

@@ -49,12 +49,28 @@ def trial_epsilon(trial: Trial) -> str:
     return words if rung in (words, OPEN) else f"{words} (rung {rung})"
 
 
+def rung_words(study: StudyRecord) -> dict[float | None, str]:
+    """For each rung that trials read, the epsilon that the ledger charges for its sets, in words.
+
+    That is more than the rung where scoring was paid for too; `open` where nothing is promised.
+    """
+    charged: dict[float | None, float] = {}
+    for trial in study.trials:
+        charged[trial.rung] = max(trial.scores.epsilon, charged.get(trial.rung, 0.0))
+    return {rung: epsilon_words(epsilon) for rung, epsilon in charged.items()}
+
+
 def percent(estimate: Estimate | None) -> str:
     """A share as `12.3 ± 0.4` percent; a dash where nothing was measured."""
-    if estimate is None or math.isnan(estimate.mean):
+    if estimate is None or not math.isfinite(estimate.mean):
         return "-"
     mean = f"{100 * estimate.mean:.1f}"
-    return mean if math.isnan(estimate.se) else f"{mean} ± {100 * estimate.se:.1f}"
+    return f"{mean} ± {100 * estimate.se:.1f}" if math.isfinite(estimate.se) else mean
+
+
+def finite(value: float) -> float | None:
+    """The number, or None for what JSON and pictures cannot show: infinity, or not a number."""
+    return value if math.isfinite(value) else None
 
 
 def budget_words(study: StudyRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from fake_study import fake_study
 from PIL import Image
 
+from moc.evaluate.scores import Estimate
 from moc.report.figures import front_figure, hypervolume_figure
 from moc.report.palette import rung_colours, rungs_of
 
@@ -61,6 +63,18 @@ def test_an_open_study_has_one_colour_and_no_epsilon(tmp_path):
     assert sum(label.startswith("front") for label in legend(figure)) == 1
 
 
+def test_the_legend_says_what_is_charged_not_what_was_asked_for(tmp_path):
+    study = fake_study(tmp_path)
+    dearer = tuple(
+        replace(t, scores=replace(t.scores, epsilon=t.rung + 0.31)) for t in study.trials
+    )
+    assert legend(front_figure(replace(study, trials=dearer)))[:3] == [
+        "front, ε = 8.31",
+        "front, ε = 4.31",
+        "front, ε = 2.31",
+    ]
+
+
 def test_the_hypervolume_ends_at_its_last_value(tmp_path):
     study = fake_study(tmp_path)
     (step, _) = hypervolume_figure(study).axes[0].lines
@@ -76,6 +90,15 @@ def test_pictures_can_be_written_at_any_moment_of_a_study(tmp_path, figure, tria
     stream = io.BytesIO()
     figure(study).savefig(stream)
     assert Image.open(stream).width > 800
+
+
+@pytest.mark.parametrize("se", [math.nan, math.inf])
+def test_one_replicate_has_no_bar(tmp_path, se):
+    study = fake_study(tmp_path, trials=1)
+    scores = replace(study.trials[0].scores, error=Estimate(mean=0.2, se=se))
+    figure = front_figure(replace(study, trials=(replace(study.trials[0], scores=scores),)))
+    figure.savefig(io.BytesIO())
+    assert figure.axes[0].get_xlim()[1] < 1
 
 
 def test_no_global_figure_is_left_behind(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -92,6 +93,16 @@ def test_names_cannot_break_out_of_the_page(tmp_path):
 def test_a_study_that_has_only_begun_has_a_page(tmp_path):
     study = replace(fake_study(tmp_path, trials=0, complete=False), baselines=())
     assert embedded(write_page(study, tmp_path / "report.html"))["trials"] == []
+
+
+def test_an_unknown_standard_error_is_null(tmp_path):
+    study = fake_study(tmp_path, trials=1)
+    first = study.trials[0]
+    scores = replace(first.scores, error=replace(first.scores.error, se=math.nan))
+    page = write_page(
+        replace(study, trials=(replace(first, scores=scores),)), tmp_path / "report.html"
+    )
+    assert embedded(page)["trials"][0]["validation"]["error"][1] is None
 
 
 def test_a_missing_set_is_named(tmp_path):
