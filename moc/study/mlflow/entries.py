@@ -133,9 +133,7 @@ def _baseline(study: StudyRecord, baseline: Baseline, shared: dict[str, str]) ->
         key=f"baseline-{baseline.name}:{digest(_measured(baseline.scores))}",
         name=baseline.name,
         params=shared,
-        metrics=finite_only(
-            {**_measured(baseline.scores), **_measured(baseline.report, "report_")}
-        ),
+        metrics=finite_only(measured),
         tags={
             KIND: "baseline",
             "moc.study": study.name,
