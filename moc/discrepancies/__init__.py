@@ -1,0 +1,40 @@
+"""Discrepancies and the objectives built from them.
+
+To add a discrepancy, subclass `Discrepancy` in a file of its own and name it here: the study file
+can then ask for it, and the contract tests run on it.
+"""
+
+from moc.discrepancies.base import Adversarial, Discrepancy, Encoded, Generalization, Objective
+from moc.discrepancies.base import encode as encode
+from moc.discrepancies.budget import PrivacyBudget
+from moc.discrepancies.feature import FeatureMean
+from moc.discrepancies.ridge import RidgeRisk
+from moc.discrepancies.teacher import TeacherAgreement
+from moc.errors import StudyError
+
+DISCREPANCIES: dict[str, type[Discrepancy]] = {
+    "feature-mean": FeatureMean,
+    "ridge-risk": RidgeRisk,
+}
+
+__all__ = [
+    "DISCREPANCIES",
+    "Adversarial",
+    "Discrepancy",
+    "Encoded",
+    "FeatureMean",
+    "Generalization",
+    "Objective",
+    "PrivacyBudget",
+    "RidgeRisk",
+    "TeacherAgreement",
+    "encode",
+    "make_discrepancy",
+]
+
+
+def make_discrepancy(name: str) -> Discrepancy:
+    """A discrepancy by its name in study files."""
+    if name not in DISCREPANCIES:
+        raise StudyError(f"A discrepancy of {', '.join(DISCREPANCIES)} expected, found {name!r}.")
+    return DISCREPANCIES[name]()

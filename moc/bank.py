@@ -1,0 +1,116 @@
+"""Banks of random networks with public seeds: the feature maps under which T and S are compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from moc.networks import Network, NetworkSpec, build
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from moc.data.augment import Augmentation, Draw
+    from moc.data.real import DataInfo
+
+_CENTRE_IMAGES = 256  # public noise images whose mean embedding is the centre
+
+
+class Member(nn.Module):
+    """One network of a bank, with its own augmentation draw: records (n, *shape) to features (n, d).
+
+    Features are centred by a public centre and have norm one, so that every statistic of a record
+    is bounded before it is computed.
+
+    Attributes:
+        dimension: Number of features d.
+        compact_dimension: Number of features p after the public projection; d without one.
+    """
+
+    centre: Tensor
+    projection: Tensor | None
+
+    def __init__(
+        self, network: Network, *, draw: Draw | None, width: int | None, generator: torch.Generator
+    ) -> None:
+        """Fix centre and projection; `generator` is public and nothing here reads a record."""
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.draw = draw
+        self.register_buffer("centre", torch.zeros(network.features))
+        self.register_buffer("projection", _projection(network.features, width, generator))
+        self.dimension = network.features
+        self.compact_dimension = network.features
+        if self.projection is not None:
+            self.compact_dimension = self.projection.shape[1]
+
+    def set_centre(self, x: Tensor) -> Member:
+        """Centre by the mean embedding of public records `x` (n, *shape)."""
+        with torch.no_grad():
+            self.centre = self.network.embed(x).mean(0)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (n, d) of norm one of records (n, *shape) in [0, 1]; differentiable in `x`."""
+        if self.draw is not None:
+            x = self.draw(x)
+        return F.normalize(self.network.embed(x) - self.centre, dim=-1, eps=1e-6)
+
+    def compact(self, features: Tensor) -> Tensor:
+        """Project features (..., d) to (..., p) by a random orthonormal map that keeps norms on
+        average; the identity without one.
+        """
+        if self.projection is None:
+            return features
+        return features @ self.projection.to(features.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """The law of the networks; member k is rebuilt from (seed, k) whenever it is needed.
+
+    Attributes:
+        info: Public facts about the data.
+        specs: Architectures, used in turn.
+        seed: Public seed of weights, projections and augmentation draws.
+        augmentation: Strategy whose k-th draw belongs to member k, the same for T and S (Siamese);
+            None for no augmentation.
+        width: Project features to this many for second moments; None keeps them all.
+    """
+
+    info: DataInfo
+    specs: tuple[NetworkSpec, ...]
+    seed: int
+    augmentation: Augmentation | None = None
+    width: int | None = None
+
+    def member(self, k: int) -> Member:
+        """Member number `k` of the unbounded bank."""
+        return _member(self, k)
+
+
+@lru_cache(maxsize=256)
+def _member(bank: Bank, k: int) -> Member:
+    generator = torch.Generator().manual_seed(bank.seed * 1_000_003 + k)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    network = build(bank.specs[k % len(bank.specs)], bank.info, seed=seed)
+    draw = None
+    if bank.augmentation is not None and bank.info.is_image:
+        channels, height, width = bank.info.shape
+        draw = bank.augmentation.draw(1, (channels, height, width), generator=generator)
+    member = Member(network, draw=draw, width=bank.width, generator=generator)
+    noise = torch.rand(_CENTRE_IMAGES, *bank.info.shape, generator=generator)
+    return member.set_centre(noise).eval()
+
+
+def _projection(features: int, width: int | None, generator: torch.Generator) -> Tensor | None:
+    if width is None or width >= features:
+        return None
+    gaussian = torch.randn(features, width, generator=generator)
+    return torch.linalg.qr(gaussian).Q * math.sqrt(features / width)

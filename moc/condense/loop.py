@@ -1,0 +1,219 @@
+"""Condensation: B synthetic sets at once, each under its own weighting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+
+from moc.condense.scalarise import Normalisation, Scalariser, SmoothTchebycheff
+from moc.data.synthetic import Decoder, SyntheticSet, balanced_labels, one_hot
+from moc.discrepancies import FeatureMean, Generalization, Objective, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from moc.evidence.base import Evidence
+
+_LABEL_SHARPNESS = 6.0  # logit of the true class where labels are learned: 0.978 of 10 classes
+_FINAL_VIEWS = 16  # networks over which the losses of a finished set are averaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class CondenseSettings:
+    """How a set is condensed.
+
+    Attributes:
+        per_class: Stored images a class.
+        steps: Optimiser steps.
+        warm: Steps of feature-mean matching before them, from noise; sets that share a rung and a
+            seed share this start.
+        networks: Networks of the bank in each step.
+        lr: Adam's learning rate in pixel units, with cosine decay to zero.
+        labels: `hard`, or `learned` together with the images (as many more floats as classes).
+        factor: Training images per side of a stored one; 1 stores them as they are.
+        scalariser: Joins the losses.
+    """
+
+    per_class: int = 10
+    steps: int = 300
+    warm: int = 0
+    networks: int = 1
+    lr: float = 0.05
+    labels: Literal["hard", "learned"] = "hard"
+    factor: int = 1
+    scalariser: Scalariser = field(default_factory=SmoothTchebycheff)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One set to condense.
+
+    Attributes:
+        robust_share: Weight r of the adversarial loss against 1 - r of generalization.
+        rung: Index of the rung of the release that the set may read.
+        seed: Public seed of the noise that the images start from.
+    """
+
+    robust_share: float
+    rung: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condensed:
+    """A finished set with the values of the objectives, in their order."""
+
+    synthetic: SyntheticSet
+    losses: tuple[float, ...]
+
+
+class Progress(Protocol):
+    """Told how far a long piece of work has come."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        """Say that `done` of `total` steps are done."""
+
+
+def condense(
+    tasks: Sequence[Task],
+    *,
+    evidence: Evidence,
+    objectives: Sequence[Objective],
+    settings: CondenseSettings,
+    normalisation: Normalisation | None = None,
+    progress: Progress | None = None,
+) -> list[Condensed]:
+    """Condense all tasks as one batch; each set comes out as it would alone, up to rounding.
+
+    Args:
+        tasks: What to condense; B of them share every network, batch and release.
+        evidence: What T gave.
+        objectives: Generalization, then optionally adversarial, then optionally the privacy
+            budget. The first two are joined; the third has no gradient and is only reported.
+        settings: Size, schedule, labels and scalariser.
+        normalisation: The study's fixed (ideal, nadir) by rung. None for anchors, whose robust
+            share is 0 or 1 and which minimise that one loss as it is.
+        progress: Told after every step.
+
+    Returns:
+        One finished set for each task, in order.
+    """
+    total = settings.warm + settings.steps
+    start = _warm_start(tasks, evidence, settings, progress)
+    batch = _Batch(tasks, evidence, settings, start)
+    for step in batch.minimise(objectives, settings, normalisation):
+        if progress is not None:
+            progress(settings.warm + step + 1, total)
+    return batch.finish(objectives)
+
+
+def _warm_start(
+    tasks: Sequence[Task],
+    evidence: Evidence,
+    settings: CondenseSettings,
+    progress: Progress | None,
+) -> Tensor:
+    """Images (B, M, *shape) to start from: one warm run for each distinct (rung, seed)."""
+    keys = list(dict.fromkeys((task.rung, task.seed) for task in tasks))
+    classes = len(evidence.info.classes)
+    start = torch.stack(
+        [_noise(settings.per_class * classes, evidence.info.shape, seed) for _, seed in keys]
+    )
+    if settings.warm:
+        distinct = [Task(robust_share=0.0, rung=rung, seed=seed) for rung, seed in keys]
+        warm = replace(settings, steps=settings.warm, labels="hard")
+        batch = _Batch(distinct, evidence, warm, start)
+        for step in batch.minimise((Generalization(FeatureMean()),), warm, None):
+            if progress is not None:
+                progress(step + 1, settings.warm + settings.steps)
+        start = batch.x.detach()
+    return start[[keys.index((task.rung, task.seed)) for task in tasks]]
+
+
+class _Batch:
+    """The B sets while they are being condensed."""
+
+    def __init__(
+        self, tasks: Sequence[Task], evidence: Evidence, settings: CondenseSettings, start: Tensor
+    ) -> None:
+        self.evidence = evidence
+        self.decoder = Decoder(factor=settings.factor)
+        self.rungs = [task.rung for task in tasks]
+        classes = len(evidence.info.classes)
+        hard = one_hot(balanced_labels(settings.per_class, classes), classes)
+        self.hard = hard.repeat(len(tasks), 1, 1)
+        self.x = start.clone().requires_grad_(True)
+        self.logits = (_LABEL_SHARPNESS * self.hard).requires_grad_(settings.labels == "learned")
+        share = torch.tensor([task.robust_share for task in tasks])
+        self.weights = torch.stack([1 - share, share], dim=1)
+
+    def labels(self) -> Tensor:
+        return self.logits.softmax(-1) if self.logits.requires_grad else self.hard
+
+    def minimise(
+        self,
+        objectives: Sequence[Objective],
+        settings: CondenseSettings,
+        normalisation: Normalisation | None,
+    ) -> Iterator[int]:
+        """Take the steps of `settings`, yielding after each."""
+        parameters = [p for p in (self.x, self.logits) if p.requires_grad]
+        optimiser = torch.optim.Adam(parameters, lr=settings.lr)
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+        for step in range(settings.steps):
+            first = step * settings.networks
+            losses = self.losses(objectives, range(first, first + settings.networks))
+            optimiser.zero_grad(set_to_none=True)
+            self.join(losses, settings.scalariser, normalisation).sum().backward()
+            optimiser.step()
+            cosine.step()
+            with torch.no_grad():
+                self.x.clamp_(0.0, 1.0)
+            yield step
+
+    def losses(self, objectives: Sequence[Objective], steps: range) -> Tensor:
+        """Every objective of every set, averaged over the networks of these steps: (B, m)."""
+        records = self.decoder(self.x).flatten(1, 2)
+        labels = self.labels().repeat_interleave(records.shape[1] // self.x.shape[1], dim=1)
+        parts = []
+        for step in steps:
+            view = self.evidence.view(step, self.rungs)
+            encoded = encode(records, labels, view.member)
+            parts.append(torch.stack([loss(encoded, view) for loss in objectives], dim=1))
+        return torch.stack(parts).mean(0)
+
+    def join(
+        self, losses: Tensor, scalariser: Scalariser, normalisation: Normalisation | None
+    ) -> Tensor:
+        """One value for each set (B,)."""
+        if losses.shape[1] == 1:
+            return losses[:, 0]
+        losses = losses[:, :2]
+        alone = (losses * self.weights).sum(1)
+        if normalisation is None:
+            return alone
+        joined = scalariser(normalisation.apply(losses, self.rungs), self.weights)
+        return torch.where((self.weights > 1 - 1e-9).any(1), alone, joined)
+
+    def finish(self, objectives: Sequence[Objective]) -> list[Condensed]:
+        losses = self.losses(objectives, range(_FINAL_VIEWS)).tolist()
+        labels, x = self.labels().detach(), self.x.detach()
+        info = self.evidence.info
+        sets = [
+            SyntheticSet(info=info, x=a.clone(), labels=b.clone(), decoder=self.decoder)
+            for a, b in zip(x, labels, strict=True)
+        ]
+        return [
+            Condensed(synthetic=one, losses=tuple(row))
+            for one, row in zip(sets, losses, strict=True)
+        ]
+
+
+def _noise(records: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Public noise to start from: never a real record."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(records, *shape, generator=generator)
