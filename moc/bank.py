@@ -82,6 +82,7 @@ class Bank:
         augmentation: Strategy whose k-th draw belongs to member k, the same for T and S (Siamese);
             None for no augmentation.
         width: Project features to this many for second moments; None keeps them all.
+        device: Where the networks live.
     """
 
     info: DataInfo
@@ -89,6 +90,7 @@ class Bank:
     seed: int
     augmentation: Augmentation | None = None
     width: int | None = None
+    device: str = "cpu"
 
     def member(self, k: int) -> Member:
         """Member number `k` of the unbounded bank."""
@@ -106,7 +108,7 @@ def _member(bank: Bank, k: int) -> Member:
         draw = bank.augmentation.draw(1, (channels, height, width), generator=generator)
     member = Member(network, draw=draw, width=bank.width, generator=generator)
     noise = torch.rand(_CENTRE_IMAGES, *bank.info.shape, generator=generator)
-    return member.set_centre(noise).eval()
+    return member.set_centre(noise).eval().to(bank.device)
 
 
 def _projection(features: int, width: int | None, generator: torch.Generator) -> Tensor | None:

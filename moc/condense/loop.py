@@ -130,7 +130,7 @@ def _warm_start(
         for step in batch.minimise((Generalization(FeatureMean()),), warm, None):
             if progress is not None:
                 progress(step + 1, settings.warm + settings.steps)
-        start = batch.x.detach()
+        start = batch.x.detach().cpu()
     return start[[keys.index((task.rung, task.seed)) for task in tasks]]
 
 
@@ -144,11 +144,11 @@ class _Batch:
         self.decoder = Decoder(factor=settings.factor)
         self.rungs = [task.rung for task in tasks]
         classes = len(evidence.info.classes)
-        hard = one_hot(balanced_labels(settings.per_class, classes), classes)
+        hard = one_hot(balanced_labels(settings.per_class, classes), classes).to(evidence.device)
         self.hard = hard.repeat(len(tasks), 1, 1)
-        self.x = start.clone().requires_grad_(True)
+        self.x = start.to(evidence.device, copy=True).requires_grad_(True)
         self.logits = (_LABEL_SHARPNESS * self.hard).requires_grad_(settings.labels == "learned")
-        share = torch.tensor([task.robust_share for task in tasks])
+        share = torch.tensor([task.robust_share for task in tasks], device=evidence.device)
         self.weights = torch.stack([1 - share, share], dim=1)
 
     def labels(self) -> Tensor:
@@ -201,7 +201,7 @@ class _Batch:
 
     def finish(self, objectives: Sequence[Objective]) -> list[Condensed]:
         losses = self.losses(objectives, range(_FINAL_VIEWS)).tolist()
-        labels, x = self.labels().detach(), self.x.detach()
+        labels, x = self.labels().detach().cpu(), self.x.detach().cpu()
         info = self.evidence.info
         sets = [
             SyntheticSet(info=info, x=a.clone(), labels=b.clone(), decoder=self.decoder)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class Proxy:
     """Batches of a synthetic set; reading them is post-processing of the release behind it."""
 
-    def __init__(self, synthetic: SyntheticSet) -> None:
+    def __init__(self, synthetic: SyntheticSet, device: str = "cpu") -> None:
         """Hand out records of `synthetic`."""
-        self.info = synthetic.info
-        self._x, self._labels = synthetic.training_records()
+        self.info, self.device = synthetic.info, device
+        x, labels = synthetic.training_records()
+        self._x, self._labels = x.to(device), labels.to(device)
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """See `BatchSource`."""
@@ -57,4 +58,4 @@ def make_proxies(
         settings=replace(settings, per_class=per_class, labels="hard", factor=1, warm=0),
         progress=progress,
     )
-    return [Proxy(one.synthetic) for one in condensed]
+    return [Proxy(one.synthetic, moments.device) for one in condensed]

@@ -23,6 +23,7 @@ class BatchSource(Protocol):
     """Whatever hands out batches of records: samples of T in an open study, or a proxy."""
 
     info: DataInfo
+    device: str
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """Records (size, *shape) in [0, 1] and label distributions (size, c); fixed by `step`."""
@@ -65,7 +66,8 @@ def train_teachers(
     total = settings.count * settings.steps
     teachers = []
     for number in range(settings.count):
-        network = build(settings.network, source.info, seed=seed * 1009 + number).train()
+        network = build(settings.network, source.info, seed=seed * 1009 + number)
+        network = network.to(source.device).train()
         for step in _train(network, source, settings, threat, seed * 1009 + number):
             if progress is not None:
                 progress(number * settings.steps + step + 1, total)

@@ -40,4 +40,5 @@ class PrivacyBudget(Objective):
     def forward(self, encoded: Encoded, view: View, /) -> Tensor:
         """See `Objective`."""
         del encoded
-        return self.epsilons[torch.tensor(view.rungs).clamp_max(len(self.epsilons) - 1)]
+        rungs = torch.tensor(view.rungs, device=self.epsilons.device)
+        return self.epsilons[rungs.clamp_max(len(self.epsilons) - 1)]

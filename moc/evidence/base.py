@@ -1,0 +1,35 @@
+"""Evidence: what T gave. Everything after it sees only this."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moc.data.real import DataInfo
+    from moc.evidence.views import View
+
+
+class Evidence(ABC):
+    """The base of `Samples` (open) and `Moments` (open or private).
+
+    Attributes:
+        info: Public facts about T.
+        epsilons: Epsilon of each rung, largest first; empty if the evidence is not private.
+        device: Where views live.
+    """
+
+    info: DataInfo
+    epsilons: tuple[float, ...]
+    device: str
+
+    @abstractmethod
+    def view(self, step: int, rungs: Sequence[int]) -> View:
+        """What step `step` of condensation sees; the same step gives the same view.
+
+        Args:
+            step: Counts from 0; picks the network (and for samples the batch).
+            rungs: For each of the B sets the rung it reads; ignored by open evidence.
+        """

@@ -1,0 +1,144 @@
+"""Held-out records, and the only way to score on them.
+
+Declared-public records are free. Private ones are scored by counts with Gaussian noise: every
+planned score is paid for before the first is taken, and one record moves a score by at most one
+per coordinate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from moc.errors import PrivacyError
+from moc.evidence.ledger import Access
+from moc.evidence.noise import gaussian
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from moc.data._vault import Records
+    from moc.evidence.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Sums over the records of values in [0, 1]; not private until `HeldOut.publish`.
+
+    Attributes:
+        sums: (replicates, m) float64.
+    """
+
+    sums: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Published means over the records.
+
+    Attributes:
+        values: (replicates, m), each near [0, 1] (noise may carry it outside).
+        noise: Standard deviation of the noise in each value; 0 for public records.
+        records: Number of records n behind each value.
+    """
+
+    values: Tensor
+    noise: float
+    records: int
+
+
+class HeldOut:
+    """Records that no synthetic set was made from.
+
+    Attributes:
+        public: Whether they were declared public.
+        per_record: Whether outcomes must be computed for each record by itself, which attacks
+            that couple records (random starts, Square) do not do: true for private records.
+    """
+
+    def __init__(
+        self, ledger: Ledger, data: str, *, planned: int = 0, noise_multiplier: float | None = None
+    ) -> None:
+        """Pay for `planned` scores of records that the ledger owns.
+
+        Args:
+            ledger: Owns the records.
+            data: Their name in the ledger.
+            planned: How many scores may be published; ignored for public records.
+            noise_multiplier: Noise over sensitivity of each of them; needed for private records.
+
+        Raises:
+            BudgetExceededError: If the planned scores do not fit the budget.
+        """
+        self.public = ledger.is_public(data) or ledger.budget is None
+        self.per_record = not self.public
+        self._left = planned
+        self._multiplier = noise_multiplier or 0.0
+        self._records = ledger.read(self._access(ledger, data, planned))
+
+    def _access(self, ledger: Ledger, data: str, planned: int) -> Access:
+        key = f"scores/{data}"
+        if ledger.is_public(data):
+            return Access(key=key, data=data, purpose="scores of trials", kind="public")
+        if ledger.budget is None:
+            return Access(key=key, data=data, purpose="scores of trials", kind="open")
+        if planned < 1 or self._multiplier <= 0:
+            raise PrivacyError(
+                f"Private {data!r} records are scored with noise that is paid for beforehand: a "
+                f"number of planned scores and a noise multiplier above 0 expected, found "
+                f"{planned} and {self._multiplier}. Or declare the records public."
+            )
+        return Access(
+            key=key,
+            data=data,
+            purpose="counts of correct records of every planned trial",
+            kind="gaussian",
+            ladder=(self._multiplier,),
+            sensitivity=1.0,
+            count=planned,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of records n."""
+        return len(self._records.y)
+
+    def count(self, outcome: Callable[[Tensor, Tensor], Tensor]) -> Counts:
+        """Sum outcomes over the records; may run in another process than `publish`.
+
+        Args:
+            outcome: Maps records (n, *shape) float32 in [0, 1] and labels (n,) to values
+                (n, replicates, m) in [0, 1], for each record by itself if `per_record`.
+        """
+        x = self._records.x
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        values = outcome(x, self._records.y).double()
+        if values.dim() != 3 or len(values) != len(self):
+            raise ValueError(
+                f"Outcomes (n={len(self)}, replicates, m) expected, found {tuple(values.shape)}."
+            )
+        return Counts(sums=values.nan_to_num(0.0).clamp(0.0, 1.0).sum(0))
+
+    def publish(self, counts: Counts) -> Rates:
+        """Turn counts into means, with noise if the records are private: one of the planned scores.
+
+        Raises:
+            PrivacyError: If all planned scores have been published.
+        """
+        n, size = len(self), counts.sums.numel()
+        if self.public:
+            return Rates(values=counts.sums / n, noise=0.0, records=n)
+        if self._left < 1:
+            raise PrivacyError("All scores that were paid for have been published.")
+        self._left -= 1
+        std = self._multiplier * math.sqrt(size)  # a record moves the vector by at most √size
+        noise = gaussian(size, std=std, tier="standard").reshape(counts.sums.shape)
+        return Rates(values=(counts.sums + noise) / n, noise=std / n, records=n)
+
+    def already_published(self, scores: int) -> None:
+        """On resume: count scores that an earlier run has published."""
+        self._left -= 0 if self.public else scores

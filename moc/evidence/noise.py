@@ -1,0 +1,49 @@
+"""Gaussian noise from the operating system's entropy: never seeded by a user, never logged."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from moc.errors import PrivacyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tier = Literal["standard", "hardened"]
+
+TIERS: dict[Tier, str] = {
+    "standard": "float64 Gaussian noise; not hardened against floating-point attacks",
+    "hardened": "discrete Gaussian noise on the integer grid (OpenDP)",
+}
+
+
+def gaussian(size: int, *, std: float, tier: Tier) -> Tensor:
+    """Fresh noise (size,), float64, in grid steps.
+
+    Args:
+        size: Number of coordinates, all drawn once from one stream.
+        std: Standard deviation in grid steps.
+        tier: `standard`: a float64 Gaussian from a Philox generator keyed with 128 bits of OS
+            entropy. `hardened`: OpenDP's exact discrete Gaussian (arXiv 2004.00010), whose
+            values are integers, so that sums on the grid stay exact.
+    """
+    if std <= 0:
+        raise PrivacyError(f"Noise of positive standard deviation expected, found {std}.")
+    if tier == "standard":
+        generator = np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
+        return torch.from_numpy(generator.standard_normal(size) * std)
+    return _discrete(size, std)
+
+
+def _discrete(size: int, std: float) -> Tensor:
+    import opendp.prelude as dp
+
+    dp.enable_features("contrib")
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    mechanism = dp.m.make_gaussian(*space, scale=std)
+    chunks = [mechanism([0] * min(65536, size - i)) for i in range(0, size, 65536)]
+    return torch.tensor([value for chunk in chunks for value in chunk], dtype=torch.float64)

@@ -1,0 +1,129 @@
+"""Samples: batches of T itself, for open studies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from moc.attacks import Attack, Threat
+from moc.data.synthetic import one_hot
+from moc.evidence.base import Evidence
+from moc.evidence.ledger import Access
+from moc.evidence.views import FeatureTarget, View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from moc.bank import Bank, Member
+    from moc.evidence.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedBatch:
+    """How an open view attacks.
+
+    Attributes:
+        attack: The attack on the current predictor, usually a few steps of PGD.
+        threat: Norm and radius in pixel units.
+        batch: How many records of the batch each set attacks.
+    """
+
+    attack: Attack
+    threat: Threat
+    batch: int
+
+
+class Samples(Evidence):
+    """Batches of T and a fresh network in every step. Only a study without a budget may have them."""
+
+    epsilons = ()
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        bank: Bank,
+        attacked: AttackedBatch,
+        batch: int = 256,
+        seed: int = 0,
+        data: str = "train",
+    ) -> None:
+        """Read T as it is; the ledger notes it and refuses if there is a budget."""
+        access = Access(key="samples", data=data, purpose="batches for condensation", kind="open")
+        records = ledger.read(access)
+        self.info, self.device = bank.info, bank.device
+        self._x, self._y = records.x, records.y
+        self._bank, self._attacked, self._batch, self._seed = bank, attacked, batch, seed
+
+    def view(self, step: int, rungs: Sequence[int]) -> SampleView:
+        """See `Evidence`; a fresh network and a batch drawn with replacement."""
+        x, labels = self.batch(self._seed * 1_000_003 + step, self._batch)
+        return SampleView(
+            member=self._bank.member(step),
+            rungs=tuple(rungs),
+            x=x,
+            labels=labels,
+            attacked_batch=self._attacked,
+            seed=step,
+        )
+
+    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """Records (size, *shape) in [0, 1] with one-hot labels, drawn with public seed `step`."""
+        generator = torch.Generator().manual_seed(step)
+        index = torch.randint(len(self._y), (size,), generator=generator)
+        x = self._x[index]
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        labels = one_hot(self._y[index], len(self.info.classes))
+        return x.to(self.device), labels.to(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleView(View):
+    """A batch of records x (n, *shape), labels (n, c), under one fresh network."""
+
+    member: Member
+    rungs: tuple[int, ...]
+    x: Tensor
+    labels: Tensor
+    attacked_batch: AttackedBatch
+    seed: int
+
+    @torch.no_grad()
+    def clean(self) -> FeatureTarget:
+        """See `View`."""
+        features = self.member(self.x).unsqueeze(0)
+        return FeatureTarget(member=self.member, features=features, labels=self.labels)
+
+    def attacked(self, predictor: Tensor) -> FeatureTarget:
+        """See `View`; each set's predictor is attacked on the same records."""
+        sets, n = len(predictor), min(self.attacked_batch.batch, len(self.x))
+        x, labels = self.x[:n], self.labels[:n]
+        adversarial = self.attacked_batch.attack(
+            _Heads(self.member, predictor),
+            x.repeat(sets, *[1] * (x.dim() - 1)),
+            labels.argmax(1).repeat(sets),
+            threat=self.attacked_batch.threat,
+            classes=labels.shape[1],
+            seed=self.seed,
+        )
+        with torch.no_grad():
+            features = self.member(adversarial).unflatten(0, (sets, n))
+        return FeatureTarget(member=self.member, features=features, labels=labels)
+
+
+class _Heads(torch.nn.Module):
+    """B linear heads over one network; a batch holds the records of set 0, then of set 1, ..."""
+
+    def __init__(self, member: Member, heads: Tensor) -> None:
+        super().__init__()
+        self.member = member
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.member(x).unflatten(0, (len(self.heads), -1))
+        # Squared-error heads have small outputs; the factor gives cross-entropy a usable slope.
+        return 10.0 * (features @ self.heads).flatten(0, 1)

@@ -1,0 +1,201 @@
+"""The bounded per-record statistics whose sums are the moments of T.
+
+For record i and network k of a public bank, with features φ of norm one, the vector v_i holds
+√(w₁/K) φ ⊗ onehot(y_i) and √(w₂/K) vech(ψψᵀ) for every k. ψ are the features after the network's
+public projection; vech keeps the upper triangle, with √2 off the diagonal so that its norm is that
+of the whole matrix. One joint clip bounds ‖v_i‖ by C = 1, and every coordinate is rounded towards
+zero on a grid of 2⁻²⁰. The int64 sum Σ v_i is therefore exact, the same for any order, batch and
+shard, and moves by at most C when a record is added or removed, whatever K and the classes are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from moc.errors import PrivacyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    from moc.bank import Bank, Member
+    from moc.data._vault import Records
+
+CLIP = 1.0
+"""C, fixed a priori: the most that one record contributes, in L2 norm."""
+
+GRID = 2**20
+"""Steps of the integer grid per unit."""
+
+
+class RecordAttack(Protocol):
+    """Attacks each record by itself, against one network: never one record against another."""
+
+    def __call__(self, k: int, member: Member, x: Tensor, y: Tensor, /) -> Tensor:
+        """Attacked records of the shape of `x` (n, *shape)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Sums over records, in grid steps: not private until noise has been added.
+
+    Attributes:
+        first: (K, c, d) int64.
+        second: (K, p(p+1)/2) int64; p(p+1)/2 = 0 where the second moment is left out.
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __add__(self, other: Sums) -> Sums:
+        """Join two shards, exactly."""
+        return Sums(first=self.first + other.first, second=self.second + other.second)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Which moments are taken, and how much of a record's norm each gets; fixed before T is read.
+
+    Attributes:
+        bank: The public networks.
+        networks: How many of them, K.
+        mean: Weight w₁ of the class-mean block.
+        second: Weight w₂ of the second-moment block; 0 leaves it out. w₁ + w₂ = 1.
+        batch: Records at a time. Every batch is padded to this size, so that a record meets the
+            same arithmetic whatever batch and shard it travels in.
+    """
+
+    bank: Bank
+    networks: int
+    mean: float = 1.0
+    second: float = 0.0
+    batch: int = 250
+
+    def __post_init__(self) -> None:
+        """Check the weights."""
+        if min(self.mean, self.second) < 0 or not math.isclose(self.mean + self.second, 1.0):
+            raise PrivacyError(
+                "Block weights of a release must be non-negative and sum to one, "
+                f"found {self.mean} and {self.second}."
+            )
+
+    @property
+    def triangle(self) -> int:
+        """Number of second-moment coordinates of one network."""
+        p = self.bank.member(0).compact_dimension
+        return p * (p + 1) // 2 if self.second > 0 else 0
+
+    def zeros(self) -> Sums:
+        """The sums of no records."""
+        shape = (self.networks, len(self.bank.info.classes), self.bank.member(0).dimension)
+        return Sums(
+            first=torch.zeros(shape, dtype=torch.int64),
+            second=torch.zeros(self.networks, self.triangle, dtype=torch.int64),
+        )
+
+    def sums(
+        self,
+        records: Records,
+        *,
+        attack: RecordAttack | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Sums:
+        """Sum the contributions of all records in one pass, in memory independent of N.
+
+        Args:
+            records: Records of T, or a shard of them.
+            attack: Applied to every record before the statistics, and so before the clip.
+            progress: Told (records done, records in all) after every batch.
+        """
+        total = self.zeros()
+        for done, x, y in self._batches(records):
+            features = self._features(x, y, attack)
+            scale = self._clip_factors(features)[: len(y)]
+            for k, phi in enumerate(features):
+                self._accumulate(total, k, phi[: len(y)], scale, y)
+            if progress is not None:
+                progress(done, len(records.y))
+        return total
+
+    def _batches(self, records: Records) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Padded records (batch, *shape) in [0, 1] with the labels (n <= batch,) of the real ones."""
+        for start in range(0, len(records.y), self.batch):
+            x, y = records.x[start : start + self.batch], records.y[start : start + self.batch]
+            x = x.float() / 255 if x.dtype == torch.uint8 else x
+            if not torch.isfinite(x).all():
+                raise PrivacyError("A record holds NaN or infinity; it cannot be clipped.")
+            padding = x.new_zeros(self.batch - len(y), *x.shape[1:])
+            yield start + len(y), torch.cat([x, padding]), y
+
+    def _features(self, x: Tensor, y: Tensor, attack: RecordAttack | None) -> list[Tensor]:
+        padded = torch.cat([y, y.new_zeros(self.batch - len(y))])
+        features = []
+        for k in range(self.networks):
+            member = self.bank.member(k)
+            seen = x if attack is None else attack(k, member, x, padded)
+            with torch.no_grad():
+                features.append(member(seen).double())
+        return features
+
+    def _clip_factors(self, features: list[Tensor]) -> Tensor:
+        """min(1, C / ‖v_i‖) for each record (batch,); zero for a record that is not finite."""
+        square = torch.zeros(self.batch, dtype=torch.float64)
+        for k, phi in enumerate(features):
+            square += self.mean / self.networks * phi.square().sum(1)
+            if self.second > 0:
+                psi = self.bank.member(k).compact(phi)
+                square += self.second / self.networks * psi.square().sum(1).square()
+        # The margin covers float64 rounding between this norm and that of the coordinates.
+        factors = (CLIP / (square.sqrt() * (1 + 1e-9))).clamp(max=1.0)
+        return torch.where(torch.isfinite(square), factors, 0.0)
+
+    def _accumulate(self, total: Sums, k: int, phi: Tensor, scale: Tensor, y: Tensor) -> None:
+        first = _to_grid(phi * (math.sqrt(self.mean / self.networks) * scale)[:, None])
+        total.first[k].index_add_(0, y, first)
+        if self.second > 0:
+            psi = self.bank.member(k).compact(phi)
+            weight = math.sqrt(self.second / self.networks) * scale
+            total.second[k] += _to_grid(vech(psi) * weight[:, None]).sum(0)
+
+    def normalise(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Undo weights and grid: class sums over N (K, c, d) and second moments (K, p, p) or None.
+
+        Args:
+            first: Sums in grid steps (K, c, d), float64, with or without noise.
+            second: Likewise (K, p(p+1)/2).
+        """
+        unit = GRID * self.bank.info.count
+        sums = first / (unit * math.sqrt(self.mean / self.networks)) if self.mean > 0 else first * 0
+        if self.second == 0:
+            return sums.float(), None
+        matrix = unvech(second / (unit * math.sqrt(self.second / self.networks)))
+        return sums.float(), matrix.float()
+
+
+def vech(psi: Tensor) -> Tensor:
+    """Upper triangle of ψψᵀ with √2 off the diagonal: (n, p) to (n, p(p+1)/2)."""
+    rows, columns = torch.triu_indices(psi.shape[1], psi.shape[1])
+    weight = torch.where(rows == columns, 1.0, math.sqrt(2.0)).to(psi.dtype)
+    return psi[:, rows] * psi[:, columns] * weight
+
+
+def unvech(triangle: Tensor) -> Tensor:
+    """Symmetric matrices (..., p, p) from their weighted upper triangles (..., p(p+1)/2)."""
+    p = (math.isqrt(8 * triangle.shape[-1] + 1) - 1) // 2
+    rows, columns = torch.triu_indices(p, p)
+    weight = torch.where(rows == columns, 1.0, math.sqrt(0.5)).to(triangle.dtype)
+    matrix = triangle.new_zeros(*triangle.shape[:-1], p, p)
+    matrix[..., rows, columns] = triangle * weight
+    matrix[..., columns, rows] = triangle * weight
+    return matrix
+
+
+def _to_grid(values: Tensor) -> Tensor:
+    """Round towards zero on the grid: no norm can grow."""
+    return (values * GRID).trunc().to(torch.int64)

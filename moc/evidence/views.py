@@ -1,0 +1,118 @@
+"""What one step of condensation sees of the evidence."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moc.errors import StudyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from moc.bank import Member
+
+
+class Target(ABC):
+    """Records of T as one network sees them, reduced to what discrepancies may ask.
+
+    B is the number of synthetic sets that are condensed together, c the number of classes, d the
+    number of features φ and p that of compact features ψ (`Member.compact`); a leading dimension
+    of one serves all sets.
+    """
+
+    @abstractmethod
+    def class_sums(self) -> Tensor:
+        """Sum of the features of each class over N: (B or 1, c, d)."""
+
+    @abstractmethod
+    def compact_sums(self) -> Tensor:
+        """The same for compact features: (B or 1, c, p)."""
+
+    @abstractmethod
+    def quadratic(self, predictor: Tensor) -> Tensor:
+        """Mean of ‖Wᵀψ‖² over the records for predictors W (B, p, c): (B,)."""
+
+    def squared_risk(self, predictor: Tensor) -> Tensor:
+        """Mean of ‖Wᵀψ - (y - 1/c)‖² for predictors W (B, p, c), y one-hot: (B,)."""
+        sums = self.compact_sums()
+        classes = sums.shape[1]
+        cross = (sums - sums.mean(1, keepdim=True)).transpose(1, 2)
+        return (
+            self.quadratic(predictor)
+            - 2.0 * (predictor * cross).sum((1, 2))
+            + (1.0 - 1.0 / classes)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTarget(Target):
+    """The features themselves: (B or 1, n, d), with one-hot labels (n, c)."""
+
+    member: Member
+    features: Tensor
+    labels: Tensor
+
+    def class_sums(self) -> Tensor:
+        """See `Target`."""
+        return self.labels.T @ self.features / self.features.shape[1]
+
+    def compact_sums(self) -> Tensor:
+        """See `Target`."""
+        return self.member.compact(self.class_sums())
+
+    def quadratic(self, predictor: Tensor) -> Tensor:
+        """See `Target`."""
+        return (self.member.compact(self.features) @ predictor).square().sum(2).mean(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentTarget(Target):
+    """First moments (B, c, d) and, where they were released, second moments (B, p, p), over N."""
+
+    member: Member
+    sums: Tensor
+    second: Tensor | None
+
+    def class_sums(self) -> Tensor:
+        """See `Target`."""
+        return self.sums
+
+    def compact_sums(self) -> Tensor:
+        """See `Target`."""
+        return self.member.compact(self.sums)
+
+    def quadratic(self, predictor: Tensor) -> Tensor:
+        """See `Target`."""
+        if self.second is None:
+            raise StudyError(
+                "Ridge risk needs second moments, and this release holds class means only. "
+                "Give `second` a weight in the study's [release], or use feature means."
+            )
+        return (predictor * (self.second @ predictor)).sum((1, 2))
+
+
+class View(ABC):
+    """One network of the bank, and T as this network sees it.
+
+    Attributes:
+        member: The network under which S is compared with T.
+        rungs: For each of the B sets the rung that it reads.
+    """
+
+    member: Member
+    rungs: tuple[int, ...]
+
+    @abstractmethod
+    def clean(self) -> Target:
+        """The records as they are."""
+
+    @abstractmethod
+    def attacked(self, predictor: Tensor) -> Target:
+        """The records under attack, the inner maximum frozen.
+
+        Args:
+            predictor: Linear heads (B, d, c) on the features, one for each set. An open view
+                attacks each of them; a release holds records attacked beforehand and ignores it.
+        """

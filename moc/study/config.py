@@ -1,0 +1,221 @@
+"""Study files: one TOML file a study, validated at once, with profiles for other machines."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from moc.data.sources import SOURCES
+from moc.discrepancies import DISCREPANCIES
+from moc.errors import MocError, StudyError
+from moc.networks import NetworkSpec
+from moc.search import ENGINES
+
+
+class _Section(BaseModel):
+    """A table of a study file: unknown keys are refused, so that a typing error is seen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _network(name: str) -> str:
+    NetworkSpec.parse(name)
+    return name
+
+
+class DataSection(_Section):
+    """`[data]`: where records come from and how they are divided.
+
+    The division is a public random permutation. `reference` records are for baselines; in a
+    private study they, and unless `[privacy]` says otherwise the held-out records, are declared
+    public by whoever writes the file.
+    """
+
+    source: Literal[SOURCES]  # pyright: ignore[reportInvalidTypeForm]
+    path: Path | None = None
+    train: int | None = Field(default=None, gt=0)
+    reference: int = Field(default=0, ge=0)
+    validation: int = Field(gt=0)
+    test: int = Field(gt=0)
+
+
+class PrivacySection(_Section):
+    """`[privacy]`: its presence makes a study private.
+
+    `epsilons` is the ladder, largest first, and its first entry is the budget for everything that
+    the study does. Of 1/σ², the share `scoring` pays for scores on private held-out records; 0
+    declares them public.
+    """
+
+    epsilons: tuple[float, ...] = Field(min_length=1)
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    networks: int = Field(default=64, gt=0)
+    second: float = Field(default=0.0, ge=0, lt=1)
+    width: int | None = Field(default=None, gt=0)
+    tier: Literal["standard", "hardened"] = "standard"
+    scoring: float = Field(default=0.0, ge=0, lt=1)
+
+    @field_validator("epsilons")
+    @classmethod
+    def _falling(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if min(value) <= 0 or list(value) != sorted(set(value), reverse=True):
+            raise ValueError(f"positive epsilons, largest first, expected; found {list(value)}")
+        return value
+
+
+class BankSection(_Section):
+    """`[bank]`: the public random networks under which T and S are compared."""
+
+    networks: tuple[str, ...] = ("convnet2-w32",)
+    augmentation: bool = False
+
+    _parse = field_validator("networks")(lambda names: tuple(_network(n) for n in names))
+
+
+class ObjectivesSection(_Section):
+    """`[objectives]`: which discrepancy, and how the adversarial objective is made of it.
+
+    `attack`: the discrepancy on records under attack (open studies; needs samples of T).
+    `teacher`: agreement with networks trained adversarially on what condensation may read.
+    """
+
+    generalization: Literal[tuple(DISCREPANCIES)] = "feature-mean"  # pyright: ignore[reportInvalidTypeForm]
+    adversarial: Literal["attack", "teacher"] = "teacher"
+    batch: int = Field(default=256, gt=0)
+    attacked: int = Field(default=64, gt=0)
+    attack_steps: int = Field(default=4, gt=0)
+
+
+class TeacherSection(_Section):
+    """`[teacher]`: adversarial training on samples of T or, in a private study, on a proxy."""
+
+    network: str = "convnet2-w32"
+    count: int = Field(default=1, gt=0)
+    steps: int = Field(default=300, gt=0)
+    batch: int = Field(default=128, gt=0)
+    lr: float = Field(default=0.03, gt=0)
+    proxy_per_class: int = Field(default=50, gt=0)
+    proxy_steps: int = Field(default=300, gt=0)
+
+    _parse = field_validator("network")(_network)
+
+
+class ThreatSection(_Section):
+    """`[threat]`: what robustness is measured against, in pixel units of [0, 1]."""
+
+    norm: Literal["Linf", "L2"] = "Linf"
+    eps: float = Field(default=0.1, ge=0)
+
+
+class CondenseSection(_Section):
+    """`[condense]`: size and schedule of the synthetic sets."""
+
+    per_class: int = Field(default=10, gt=0)
+    steps: int = Field(default=300, gt=0)
+    warm: int = Field(default=0, ge=0)
+    networks: int = Field(default=1, gt=0)
+    lr: float = Field(default=0.05, gt=0)
+    labels: Literal["hard", "learned"] = "learned"
+    factor: int = Field(default=1, gt=0)
+    scalariser: Literal["stch", "linear"] = "stch"
+
+
+class EvaluateSection(_Section):
+    """`[evaluate]`: the protocol, and how many fresh networks are trained on every set."""
+
+    protocol: Literal["fast", "standard"] = "fast"
+    replicates: int = Field(default=3, gt=0)
+    report_replicates: int = Field(default=3, ge=0)
+
+
+class SearchSection(_Section):
+    """`[search]`: who asks for weightings, how many, and how many are condensed together."""
+
+    engine: Literal[ENGINES] = "bayesian"  # pyright: ignore[reportInvalidTypeForm]
+    trials: int = Field(default=24, gt=0)
+    batch: int = Field(default=6, gt=0)
+
+
+class StudyConfig(_Section):
+    """A whole study file; see the README for what each table means."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0)
+    device: str = "auto"
+    workers: int | None = Field(default=None, gt=0)
+    data: DataSection
+    privacy: PrivacySection | None = None
+    bank: BankSection = BankSection()
+    objectives: ObjectivesSection = ObjectivesSection()
+    teacher: TeacherSection = TeacherSection()
+    threat: ThreatSection = ThreatSection()
+    condense: CondenseSection = CondenseSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    search: SearchSection = SearchSection()
+
+    def check(self) -> StudyConfig:
+        """Refuse combinations that would fail later."""
+        if self.privacy is not None and self.objectives.adversarial == "attack":
+            raise StudyError(
+                "adversarial = 'attack' reads records of T in every step, which a private study "
+                "cannot; use adversarial = 'teacher', or remove [privacy]."
+            )
+        if self.privacy is not None and self.objectives.generalization == "ridge-risk":
+            if self.privacy.second == 0:
+                raise StudyError(
+                    "generalization = 'ridge-risk' needs second moments in a private study: give "
+                    "`second` in [privacy] a weight, such as 0.5, or use 'feature-mean'."
+                )
+        return self
+
+
+def load_config(path: Path, *, profile: str | None = None) -> StudyConfig:
+    """Read and validate a study file.
+
+    Args:
+        path: The TOML file.
+        profile: Name of a `[profile.NAME]` table whose entries replace those of the file.
+
+    Raises:
+        StudyError: With every fault of the file at once, each with its place.
+    """
+    if not path.is_file():
+        raise StudyError(f"There is no study file at {path}.")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is not a TOML file: {error}") from None
+    profiles = tables.pop("profile", {})
+    if profile is not None:
+        if profile not in profiles:
+            known = ", ".join(profiles) or "none"
+            raise StudyError(f"{path} has no profile {profile!r}; it has: {known}.")
+        tables = _merge(tables, profiles[profile])
+    return parse_config(tables, where=str(path))
+
+
+def parse_config(tables: dict[str, Any], *, where: str) -> StudyConfig:
+    """Validate tables that were read from `where`; see `load_config`."""
+    try:
+        return StudyConfig.model_validate(tables).check()
+    except ValidationError as error:
+        faults = [
+            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise StudyError(f"{where} has faults:\n" + "\n".join(faults)) from None
+    except MocError as error:
+        raise StudyError(f"{where}: {error}") from None
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the entries of `over`, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both else value
+    return merged
