@@ -29,8 +29,8 @@ class CondenseSettings:
     Attributes:
         per_class: Stored images a class.
         steps: Optimiser steps.
-        warm: Steps of feature-mean matching before them, from noise; sets that share a rung and a
-            seed share this start.
+        warm: Steps of feature-mean matching before them; sets that share a rung and a seed share
+            this start. Worth it where the evidence gives only noise to start from.
         networks: Networks of the bank in each step.
         lr: Adam's learning rate in pixel units, with cosine decay to zero.
         labels: `hard`, or `learned` together with the images (as many more floats as classes).
@@ -55,7 +55,7 @@ class Task:
     Attributes:
         robust_share: Weight r of the adversarial loss against 1 - r of generalization.
         rung: Index of the rung of the release that the set may read.
-        seed: Public seed of the noise that the images start from.
+        seed: Public seed of the images to start from.
     """
 
     robust_share: float
@@ -119,10 +119,10 @@ def _warm_start(
 ) -> Tensor:
     """Images (B, M, *shape) to start from: one warm run for each distinct (rung, seed)."""
     keys = list(dict.fromkeys((task.rung, task.seed) for task in tasks))
-    classes = len(evidence.info.classes)
-    start = torch.stack(
-        [_noise(settings.per_class * classes, evidence.info.shape, seed) for _, seed in keys]
-    )
+    decoder = Decoder(factor=settings.factor)
+    copies = settings.factor**2
+    y = balanced_labels(settings.per_class * copies, len(evidence.info.classes))
+    start = torch.stack([decoder.pack(evidence.start(y, seed=seed)) for _, seed in keys])
     if settings.warm:
         distinct = [Task(robust_share=0.0, rung=rung, seed=seed) for rung, seed in keys]
         warm = replace(settings, steps=settings.warm, labels="hard")
@@ -211,9 +211,3 @@ class _Batch:
             Condensed(synthetic=one, losses=tuple(row))
             for one, row in zip(sets, losses, strict=True)
         ]
-
-
-def _noise(records: int, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Public noise to start from: never a real record."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(records, *shape, generator=generator)

@@ -128,3 +128,8 @@ def _check(info: DataInfo, x: Tensor, y: Tensor) -> None:
             f"{where}: values in [0, 1] expected, found {float(x.min()):.3g}.."
             f"{float(x.max()):.3g}; scale them with public constants first."
         )
+
+
+def as_unit(x: Tensor) -> Tensor:
+    """Records as float32 in [0, 1], whichever of the two stored forms they have."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x

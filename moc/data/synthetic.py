@@ -60,6 +60,23 @@ class Decoder:
         ]
         return torch.stack(tiles, dim=-4)
 
+    def pack(self, x: Tensor) -> Tensor:
+        """Shrink training images (M * factor**2, C, H, W) into M stored ones, undoing `__call__`."""
+        if self.factor == 1:
+            return x
+        tiles = x.unflatten(0, (-1, self.factor**2))
+        h, w = x.shape[-2:]
+        packed = x.new_zeros(len(tiles), *x.shape[1:])
+        for tile in range(self.factor**2):
+            i, j = divmod(tile, self.factor)
+            rows = slice(i * h // self.factor, (i + 1) * h // self.factor)
+            columns = slice(j * w // self.factor, (j + 1) * w // self.factor)
+            size = (rows.stop - rows.start, columns.stop - columns.start)
+            packed[..., rows, columns] = F.interpolate(
+                tiles[:, tile], size=size, mode="bilinear", antialias=True
+            )
+        return packed.clamp(0.0, 1.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticSet:

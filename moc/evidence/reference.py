@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
+from moc.data.real import as_unit
 from moc.evidence.ledger import Access
 
 if TYPE_CHECKING:
@@ -27,5 +26,4 @@ def reference_records(ledger: Ledger, data: str) -> tuple[Tensor, Tensor]:
         kind="public" if public else "open",
     )
     records = ledger.read(access)
-    x = records.x.float() / 255 if records.x.dtype == torch.uint8 else records.x
-    return x, records.y
+    return as_unit(records.x), records.y

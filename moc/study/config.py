@@ -156,6 +156,11 @@ class StudyConfig(_Section):
     evaluate: EvaluateSection = EvaluateSection()
     search: SearchSection = SearchSection()
 
+    @property
+    def privacy_pays_for_scores(self) -> bool:
+        """Whether held-out records are private and scored with paid noise."""
+        return self.privacy is not None and self.privacy.scoring > 0
+
     def check(self) -> StudyConfig:
         """Refuse combinations that would fail later."""
         if self.privacy is not None and self.objectives.adversarial == "attack":
@@ -163,12 +168,12 @@ class StudyConfig(_Section):
                 "adversarial = 'attack' reads records of T in every step, which a private study "
                 "cannot; use adversarial = 'teacher', or remove [privacy]."
             )
-        if self.privacy is not None and self.objectives.generalization == "ridge-risk":
-            if self.privacy.second == 0:
-                raise StudyError(
-                    "generalization = 'ridge-risk' needs second moments in a private study: give "
-                    "`second` in [privacy] a weight, such as 0.5, or use 'feature-mean'."
-                )
+        ridge = self.objectives.generalization == "ridge-risk"
+        if ridge and self.privacy is not None and self.privacy.second == 0:
+            raise StudyError(
+                "generalization = 'ridge-risk' needs second moments in a private study: give "
+                "`second` in [privacy] a weight, such as 0.5, or use 'feature-mean'."
+            )
         return self
 
 
@@ -216,6 +221,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged

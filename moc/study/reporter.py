@@ -32,7 +32,7 @@ class Silent(Reporter):
     def stage(self, title: str) -> Iterator[Callable[[int, int], None]]:
         """See `Reporter`."""
         del title
-        yield lambda done, total: None
+        yield _ignore
 
 
 class Console(Reporter):
@@ -62,7 +62,7 @@ class Console(Reporter):
 
         if not self._console.is_terminal:
             self.say(f"  {title}")
-            yield lambda done, total: None
+            yield _ignore
             return
         columns = (
             TextColumn("  {task.description}"),
@@ -75,3 +75,8 @@ class Console(Reporter):
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
         self.say(f"  [green]✓[/green] {title}")
+
+
+def _ignore(done: int, total: int) -> None:
+    """Show nothing."""
+    del done, total

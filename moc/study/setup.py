@@ -143,7 +143,7 @@ def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
         objectives=(Generalization(generalization), adversarial, budget),
         settings=settings,
         validation=_validation(config, ledger),
-        test=None if _paid_scoring(config) else HeldOut(ledger, "test"),
+        test=None if config.privacy_pays_for_scores else HeldOut(ledger, "test"),
         reference=_reference(config, ledger),
     )
 
@@ -260,7 +260,10 @@ def _teacher_agreement(
     for number, source in enumerate(sources, start=1):
         with reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
             trained = train_teachers(
-                source, settings=taught, threat=threat_of(config), seed=config.seed,
+                source,
+                settings=taught,
+                threat=threat_of(config),
+                seed=config.seed,
                 progress=progress,
             )
             teachers.append(trained)
@@ -272,12 +275,8 @@ def threat_of(config: StudyConfig) -> Threat:
     return Threat(norm=config.threat.norm, eps=config.threat.eps)
 
 
-def _paid_scoring(config: StudyConfig) -> bool:
-    return config.privacy is not None and config.privacy.scoring > 0
-
-
 def _validation(config: StudyConfig, ledger: Ledger) -> HeldOut:
-    if config.privacy is None or config.privacy.scoring == 0:
+    if config.privacy is None or not config.privacy_pays_for_scores:
         return HeldOut(ledger, "validation")
     # `planned` uses at noise multiplier z take planned / z² = share / σ² of the whole.
     sigma = replace(ladder_of(config), share=1.0).multipliers()[0]

@@ -1,0 +1,259 @@
+"""The command line: moc study | front | choose | export | ledger | audit | ui."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from moc.errors import MocError, StudyError
+
+if TYPE_CHECKING:
+    from moc.policy import Suggestion
+    from moc.study.records import StudyRecord
+
+app = typer.Typer(
+    help="Condense a data set into small synthetic sets, and choose between generalization, "
+    "adversarial robustness and privacy.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the studies' folders.")]
+Study = Annotated[
+    str | None,
+    typer.Argument(help="A study's name, folder or TOML file; the newest one if left out."),
+]
+Profile = Annotated[
+    str | None, typer.Option(help="A [profile.NAME] table of the study file, such as gpu.")
+]
+_RUNS = Path("runs")
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="The study file, such as studies/digits.toml.")],
+    profile: Profile = None,
+    runs: Runs = _RUNS,
+    mlflow: Annotated[bool, typer.Option(help="Log to MLflow as the study runs.")] = True,
+) -> None:
+    """Run a study, or take it up where it was left. Killing it at any moment is safe."""
+    from moc.report.figures import front_figure, hypervolume_figure
+    from moc.report.page import write_page
+    from moc.study.config import load_config
+    from moc.study.reporter import Console
+    from moc.study.run import run_study
+
+    config = load_config(file, profile=profile)
+    folder = runs / config.name
+    reporter = Console()
+    reporter.say(f"Study [bold]{config.name}[/bold] in {folder}")
+    record = run_study(config, folder, reporter=reporter, on_batch=_sync if mlflow else None)
+    front_figure(record).savefig(folder / "front.png", dpi=150)
+    hypervolume_figure(record).savefig(folder / "hypervolume.png", dpi=150)
+    page = write_page(record, folder / "report.html")
+    _show(record)
+    out = typer.echo
+    out(f"\nThe report, to look at in a browser:   {page}")
+    out("Compare the trials in MLflow:          make ui      (moc ui)")
+    out(f"Choose one by policy:                  moc choose {config.name} --epsilon 4")
+
+
+@app.command()
+def front(
+    study: Study = None,
+    runs: Runs = _RUNS,
+    output: Annotated[Literal["table", "json"], typer.Option(help="How to print it.")] = "table",
+) -> None:
+    """Print the non-dominated trials of a study, with standard errors and baselines."""
+    record = _read(study, runs)
+    if output == "table":
+        _show(record)
+        return
+    import json
+
+    from moc.report.table import front_rows
+
+    typer.echo(json.dumps(front_rows(record), indent=2))
+
+
+@app.command()
+def choose(
+    study: Study = None,
+    epsilon: Annotated[float | None, typer.Option(help="At most this epsilon.")] = None,
+    error: Annotated[float | None, typer.Option(help="At most this clean error, 0 to 1.")] = None,
+    robust_error: Annotated[
+        float | None, typer.Option(help="At most this error under attack, 0 to 1.")
+    ] = None,
+    prefer: Annotated[
+        Literal["balanced", "error", "robust_error", "epsilon"],
+        typer.Option(help="What to weigh most among the trials within the limits."),
+    ] = "balanced",
+    take: Annotated[int, typer.Option(min=1, max=3, help="Which suggestion to export.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where to export it.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an earlier export.")] = False,
+    runs: Runs = _RUNS,
+    mlflow: Annotated[bool, typer.Option(help="Set the MLflow alias 'policy'.")] = True,
+) -> None:
+    """Suggest up to three sets within limits, export one with its card, and name it the policy."""
+    from moc.policy import Limits, suggest
+
+    record = _read(study, runs)
+    limits = Limits(error=error, robust_error=robust_error, epsilon=epsilon)
+    suggestions = suggest(record, limits, prefer=prefer)
+    for place, suggestion in enumerate(suggestions, start=1):
+        typer.echo(_suggestion_text(place, suggestion))
+    if take > len(suggestions):
+        raise StudyError(f"There are {len(suggestions)} suggestions; --take {take} names none.")
+    chosen = suggestions[take - 1]
+    folder = out or record.folder / "policy"
+    _export(record, chosen.trial.number, folder, (str(limits), chosen.reason), force=force)
+    if mlflow:
+        from moc.study.mlflow import set_policy_alias, sync
+
+        sync(record)
+        version = set_policy_alias(record, chosen.trial.number, folder, chosen.reason)
+        typer.echo(f"In MLflow: model moc-{record.name}, version {version}, alias 'policy'.")
+
+
+@app.command()
+def export(
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    out: Annotated[Path, typer.Argument(help="A new folder for the set and its card.")],
+    study: Study = None,
+    form: Annotated[
+        Literal["safetensors", "npz"], typer.Option("--format", help="File format of the set.")
+    ] = "safetensors",
+    force: Annotated[bool, typer.Option(help="Overwrite an earlier export.")] = False,
+    runs: Runs = _RUNS,
+) -> None:
+    """Write a trial's synthetic set with a card that says what is guaranteed and what is not."""
+    record = _read(study, runs)
+    if trial not in {t.number for t in record.trials}:
+        raise StudyError(f"{record.name} has trials 0 to {len(record.trials) - 1}, not {trial}.")
+    _export(record, trial, out, (), force=force, form=form)
+
+
+@app.command()
+def ledger(study: Study = None, runs: Runs = _RUNS) -> None:
+    """Print every access to private records and what all of them cost together."""
+    for line in _read(study, runs).privacy:
+        typer.echo(f"- {line}")
+
+
+@app.command()
+def audit(
+    file: Annotated[Path, typer.Argument(help="The study file of a private study.")],
+    profile: Profile = None,
+) -> None:
+    """Attack the release with a worst-case record and compare the leak with the claim.
+
+    An audit gives lower bounds only: passing proves nothing, failing proves a defect.
+    """
+    from moc.study.audit import audit_config
+    from moc.study.config import load_config
+
+    reports = audit_config(load_config(file, profile=profile))
+    for report in reports:
+        typer.echo(report.words())
+    if not all(report.passed for report in reports):
+        typer.echo("FAILED: the release leaks more than it claims.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def ui(
+    study: Study = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    runs: Runs = _RUNS,
+) -> None:
+    """Open MLflow on the studies' database and print the link to the comparison of trials."""
+    from moc.study.mlflow import comparison_link, default_uri, server_command, server_environment
+
+    record = _read(study, runs)
+    _sync(record)
+    typer.echo(f"Compare the trials of {record.name}: {comparison_link(record.name, port=port)}")
+    typer.echo("The server needs about ten seconds to answer; Ctrl-C ends it.")
+    command = server_command(default_uri(), port)
+    try:
+        raise typer.Exit(subprocess.run(command, env=server_environment(), check=False).returncode)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def main() -> None:
+    """Run the command line; whatever the user can mend is one message and exit code 2."""
+    try:
+        app()
+    except MocError as error:
+        typer.echo(f"moc: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("moc: stopped; the same command takes a study up where it was left.", err=True)
+        sys.exit(130)
+
+
+def _read(study: str | None, runs: Path) -> StudyRecord:
+    """The study that the user means."""
+    from moc.study.config import load_config
+    from moc.study.folder import read_study
+
+    if study is None:
+        found = sorted(runs.glob("*/study.jsonl"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise StudyError(f"No study under {runs}. Run one first: moc study studies/digits.toml")
+        return read_study(found[-1].parent)
+    if study.endswith(".toml"):
+        return read_study(runs / load_config(Path(study)).name)
+    path = Path(study)
+    return read_study(path if (path / "config.json").is_file() else runs / study)
+
+
+def _sync(record: StudyRecord) -> None:
+    from moc.study.mlflow import sync
+
+    sync(record)
+
+
+def _show(record: StudyRecord) -> None:
+    from rich.console import Console
+
+    from moc.report.table import front_table
+
+    console = Console()
+    console.print(front_table(record))
+    volume = f"{record.hypervolume[-1]:.3f}" if record.hypervolume else "not measured yet"
+    console.print(f"Hypervolume (share of the study's fixed frame): {volume}", highlight=False)
+    console.print(f"Privacy: {record.privacy[-1]}", highlight=False)
+
+
+def _suggestion_text(place: int, suggestion: Suggestion) -> str:
+    scores = suggestion.trial.scores
+    return (
+        f"{place}. {suggestion.trial.name}: clean error {scores.error}, robust error "
+        f"{scores.robust_error}\n   {suggestion.reason}\n   {suggestion.next_step}"
+    )
+
+
+def _export(
+    record: StudyRecord,
+    number: int,
+    folder: Path,
+    reasons: tuple[str, ...],
+    *,
+    force: bool,
+    form: Literal["safetensors", "npz"] = "safetensors",
+) -> None:
+    from moc.export import export_set
+
+    path = export_set(record, number, folder, format=form, reasons=reasons, force=force)
+    typer.echo(f"Exported trial {number} to {path}: read README.md there before using it.")
+
+
+if __name__ == "__main__":
+    main()
