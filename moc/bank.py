@@ -23,7 +23,9 @@ _CENTRE_IMAGES = 256  # public noise images whose mean embedding is the centre
 
 
 class Member(nn.Module):
-    """One network of a bank, with its own augmentation draw: records (n, *shape) to features (n, d).
+    """One network of a bank, with its own augmentation draw.
+
+    Maps records (n, *shape) to features (n, d), each record by itself.
 
     Features are centred by a public centre and have norm one, so that every statistic of a record
     is bounded before it is computed.
@@ -63,8 +65,9 @@ class Member(nn.Module):
         return F.normalize(self.network.embed(x) - self.centre, dim=-1, eps=1e-6)
 
     def compact(self, features: Tensor) -> Tensor:
-        """Project features (..., d) to (..., p) by a random orthonormal map that keeps norms on
-        average; the identity without one.
+        """Project features (..., d) to (..., p); the identity if there is no projection.
+
+        The map is random and orthonormal, scaled so that norms are kept on average.
         """
         if self.projection is None:
             return features

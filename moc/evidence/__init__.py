@@ -1,0 +1,52 @@
+"""Evidence: the only stage that reads T, and what it gives to all others.
+
+T belongs to a `Ledger`. Open studies read `Samples` of it; private ones `draw` a release once and
+work on its `Moments`. `HeldOut` scores on records that no set was made from, `audit_study` attacks
+the release.
+"""
+
+from moc.evidence.access import ADJACENCY, UNIT, Access, Budget
+from moc.evidence.accountant import ACCOUNTANT
+from moc.evidence.audit import AuditReport, BankReport, audit_bank, audit_release, audit_study
+from moc.evidence.base import Evidence
+from moc.evidence.held_out import Counts, HeldOut, Rates
+from moc.evidence.isolation import require_isolated
+from moc.evidence.ledger import Ledger
+from moc.evidence.moments import Moments
+from moc.evidence.noise import Tier
+from moc.evidence.reference import reference_records
+from moc.evidence.release import Ladder, Rung, draw
+from moc.evidence.samples import AttackedBatch, Samples
+from moc.evidence.statistics import RecordAttack, Statistics
+from moc.evidence.views import Target, View
+
+__all__ = [
+    "ACCOUNTANT",
+    "ADJACENCY",
+    "UNIT",
+    "Access",
+    "AttackedBatch",
+    "AuditReport",
+    "BankReport",
+    "Budget",
+    "Counts",
+    "Evidence",
+    "HeldOut",
+    "Ladder",
+    "Ledger",
+    "Moments",
+    "Rates",
+    "RecordAttack",
+    "Rung",
+    "Samples",
+    "Statistics",
+    "Target",
+    "Tier",
+    "View",
+    "audit_bank",
+    "audit_release",
+    "audit_study",
+    "draw",
+    "reference_records",
+    "require_isolated",
+]

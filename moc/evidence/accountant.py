@@ -11,15 +11,16 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.stats import norm
 
 from moc.errors import PrivacyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ACCOUNTANT = "opacus PRV"
 _EPS_ERROR = 1e-3  # numerical error that the PRV accountant adds to its bound
@@ -37,6 +38,14 @@ class Gaussian:
     noise_multiplier: float
     count: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuse what would be charged less than it costs."""
+        if not self.noise_multiplier >= 0 or self.count < 0:
+            raise PrivacyError(
+                "A noise multiplier and a count of at least 0 expected, "
+                f"found {self.noise_multiplier} and {self.count}."
+            )
+
 
 def epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:
     """Upper bound on epsilon at `delta` of the adaptive composition, add/remove one record.
@@ -51,11 +60,12 @@ def epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:
     return max(_prv_epsilon(used, delta), exact_epsilon(used, delta=delta))
 
 
+@lru_cache
 def noise_multiplier(target: float, *, delta: float) -> float:
     """Smallest noise multiplier (to 1e-4 relative) whose claimed epsilon is at most `target`."""
-    if not (target > 0.0 and 0.0 < delta < 1.0):
+    if not (0.0 < target < math.inf and 0.0 < delta < 1.0):
         raise PrivacyError(
-            f"An epsilon above 0 and a delta in (0, 1) expected, found {target} and {delta}."
+            f"A finite epsilon above 0 and a delta in (0, 1) expected, found {target} and {delta}."
         )
     low = exact_noise_multiplier(target, delta=delta)
     high = low * 1.01
@@ -65,7 +75,7 @@ def noise_multiplier(target: float, *, delta: float) -> float:
         middle = math.sqrt(low * high)
         above = epsilon([Gaussian(noise_multiplier=middle)], delta=delta) > target
         low, high = (middle, high) if above else (low, middle)
-    return high
+    return math.ceil(high * 1e6) / 1e6  # upwards, and the same on any machine
 
 
 def exact_epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:
@@ -74,14 +84,17 @@ def exact_epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:
     if _hockey_stick(0.0, mu) <= delta:
         return 0.0
     high = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1.0
-    return float(brentq(lambda eps: _hockey_stick(eps, mu) - delta, 0.0, high, xtol=1e-10))
+    return _root(lambda eps: _hockey_stick(eps, mu) - delta, 0.0, high)
 
 
 def exact_noise_multiplier(target: float, *, delta: float) -> float:
     """Noise multiplier at which one Gaussian mechanism costs exactly (`target`, `delta`)."""
-    return float(
-        brentq(lambda s: _hockey_stick(target, 1.0 / s) - delta, 1e-3, 1e6, xtol=1e-12, rtol=1e-12)
-    )
+    return _root(lambda sigma: _hockey_stick(target, 1.0 / sigma) - delta, 1e-3, 1e6)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    found = root_scalar(function, bracket=(low, high), method="brentq", xtol=1e-12, rtol=1e-12)
+    return float(found.root)
 
 
 def _hockey_stick(eps: float, mu: float) -> float:

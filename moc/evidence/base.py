@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from moc.data.real import DataInfo
     from moc.evidence.views import View
 
@@ -24,6 +26,13 @@ class Evidence(ABC):
     info: DataInfo
     epsilons: tuple[float, ...]
     device: str
+
+    @abstractmethod
+    def start(self, y: Tensor, *, seed: int) -> Tensor:
+        """Records (len(y), *shape) of these classes that condensation may start from.
+
+        Public noise where T was released; real records in an open study, never in a private one.
+        """
 
     @abstractmethod
     def view(self, step: int, rungs: Sequence[int]) -> View:

@@ -1,8 +1,8 @@
 """Held-out records, and the only way to score on them.
 
 Declared-public records are free. Private ones are scored by counts with Gaussian noise: every
-planned score is paid for before the first is taken, and one record moves a score by at most one
-per coordinate.
+planned score is paid for before the first is taken, the ledger counts those that were published,
+and one record moves a score by at most one per coordinate.
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
+from moc.data.real import as_unit
 from moc.errors import PrivacyError
 from moc.evidence.ledger import Access
-from moc.evidence.noise import gaussian
+from moc.evidence.noise import TIERS, gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from moc.data._vault import Records
     from moc.evidence.ledger import Ledger
 
 
@@ -44,7 +42,7 @@ class Rates:
     Attributes:
         values: (replicates, m), each near [0, 1] (noise may carry it outside).
         noise: Standard deviation of the noise in each value; 0 for public records.
-        records: Number of records n behind each value.
+        records: Declared number of records n behind each value.
     """
 
     values: Tensor
@@ -77,17 +75,19 @@ class HeldOut:
         """
         self.public = ledger.is_public(data) or ledger.budget is None
         self.per_record = not self.public
-        self._left = planned
         self._multiplier = noise_multiplier or 0.0
+        self._key = f"scores/{data}"
+        self._count = ledger.info(data).count
         self._records = ledger.read(self._access(ledger, data, planned))
+        self._ledger: Ledger | None = ledger
 
     def _access(self, ledger: Ledger, data: str, planned: int) -> Access:
-        key = f"scores/{data}"
+        key = self._key
         if ledger.is_public(data):
             return Access(key=key, data=data, purpose="scores of trials", kind="public")
         if ledger.budget is None:
             return Access(key=key, data=data, purpose="scores of trials", kind="open")
-        if planned < 1 or self._multiplier <= 0:
+        if planned < 1 or not self._multiplier > 0:
             raise PrivacyError(
                 f"Private {data!r} records are scored with noise that is paid for beforehand: a "
                 f"number of planned scores and a noise multiplier above 0 expected, found "
@@ -96,7 +96,10 @@ class HeldOut:
         return Access(
             key=key,
             data=data,
-            purpose="counts of correct records of every planned trial",
+            purpose=(
+                "counts of correct records of every planned trial, over the root of how many; "
+                f"{TIERS['standard']}"
+            ),
             kind="gaussian",
             ladder=(self._multiplier,),
             sensitivity=1.0,
@@ -104,8 +107,12 @@ class HeldOut:
         )
 
     def __len__(self) -> int:
-        """Return the number of records n."""
-        return len(self._records.y)
+        """Return the declared number of records n."""
+        return self._count
+
+    def __getstate__(self) -> dict[str, object]:
+        """What another process gets: enough to count, and no ledger to publish with."""
+        return {**self.__dict__, "_ledger": None}
 
     def count(self, outcome: Callable[[Tensor, Tensor], Tensor]) -> Counts:
         """Sum outcomes over the records; may run in another process than `publish`.
@@ -114,12 +121,11 @@ class HeldOut:
             outcome: Maps records (n, *shape) float32 in [0, 1] and labels (n,) to values
                 (n, replicates, m) in [0, 1], for each record by itself if `per_record`.
         """
-        x = self._records.x
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
-        values = outcome(x, self._records.y).double()
-        if values.dim() != 3 or len(values) != len(self):
+        values = outcome(as_unit(self._records.x), self._records.y).double()
+        n = len(self._records.y)
+        if values.dim() != 3 or len(values) != n:
             raise ValueError(
-                f"Outcomes (n={len(self)}, replicates, m) expected, found {tuple(values.shape)}."
+                f"Outcomes (n={n}, replicates, m) expected, found {tuple(values.shape)}."
             )
         return Counts(sums=values.nan_to_num(0.0).clamp(0.0, 1.0).sum(0))
 
@@ -127,18 +133,20 @@ class HeldOut:
         """Turn counts into means, with noise if the records are private: one of the planned scores.
 
         Raises:
-            PrivacyError: If all planned scores have been published.
+            PrivacyError: If all planned scores have been published, or in another process than
+                the ledger's.
         """
         n, size = len(self), counts.sums.numel()
         if self.public:
             return Rates(values=counts.sums / n, noise=0.0, records=n)
-        if self._left < 1:
-            raise PrivacyError("All scores that were paid for have been published.")
-        self._left -= 1
+        if self._ledger is None:
+            raise PrivacyError("Scores are published where the ledger is, not in another process.")
+        self._ledger.use(self._key)
         std = self._multiplier * math.sqrt(size)  # a record moves the vector by at most √size
         noise = gaussian(size, std=std, tier="standard").reshape(counts.sums.shape)
         return Rates(values=(counts.sums + noise) / n, noise=std / n, records=n)
 
     def already_published(self, scores: int) -> None:
-        """On resume: count scores that an earlier run has published."""
-        self._left -= 0 if self.public else scores
+        """On resume: make sure that at least so many scores are counted as published."""
+        while not self.public and self._ledger and self._ledger.used(self._key) < scores:
+            self._ledger.use(self._key)

@@ -3,79 +3,28 @@
 A private study has a budget (epsilon, delta). Every access is checked against it before a record
 is read, written to `privacy.jsonl`, and composed with all others by `moc.evidence.accountant`. The
 ledger is the only source of an epsilon that moc reports.
+
+The number of records N is declared public and never changes with a neighbour: to remove a record is
+to leave its place empty, so that it contributes nothing and every other record keeps its place, in
+a public random split too.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from moc.data._vault import Records, unseal
 from moc.errors import BudgetExceededError, PrivacyError
-from moc.evidence.accountant import ACCOUNTANT, Gaussian, epsilon
+from moc.evidence.access import ADJACENCY, UNIT, Access, Budget
+from moc.evidence.accountant import ACCOUNTANT, epsilon
+from moc.evidence.journal import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from moc.data.real import DataInfo, RealData
-
-ADJACENCY = "add or remove one record"
-UNIT = "one record"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a private study may spend in all: epsilon at delta, for adding or removing one record."""
-
-    epsilon: float
-    delta: float = 1e-5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """One planned reading of records.
-
-    Attributes:
-        key: Unique name within the study, such as `release/clean`.
-        data: Name under which the ledger owns the records.
-        purpose: What for, in words.
-        kind: `gaussian` (sums with Gaussian noise), `public` (records declared public, free) or
-            `open` (records read as they are: only without a budget).
-        ladder: For `gaussian`: the noise multiplier of each rung, largest epsilon first; the
-            rungs are nested, so all together cost what the first costs. One entry if not laddered.
-        sensitivity: For `gaussian`: L2 sensitivity of the sums under `ADJACENCY`.
-        count: How many such mechanisms are paid for.
-    """
-
-    key: str
-    data: str
-    purpose: str
-    kind: Literal["gaussian", "public", "open"]
-    ladder: tuple[float, ...] = ()
-    sensitivity: float = 0.0
-    count: int = 1
-
-    def mechanism(self, rung: int) -> list[Gaussian]:
-        """What a reader of this rung (0 = largest epsilon) is charged."""
-        if self.kind != "gaussian":
-            return []
-        multiplier = self.ladder[min(rung, len(self.ladder) - 1)]
-        return [Gaussian(noise_multiplier=multiplier, count=self.count)]
-
-    def words(self) -> str:
-        """One line for a person."""
-        if self.kind == "public":
-            return f"{self.key}: {self.purpose}; {self.data} records, declared public: free"
-        if self.kind == "open":
-            return f"{self.key}: {self.purpose}; {self.data} records read as they are: not private"
-        noise = ", ".join(f"{sigma:.4g}" for sigma in self.ladder)
-        return (
-            f"{self.key}: {self.purpose}; {self.count} Gaussian mechanism(s) on {self.data} records, "
-            f"L2 sensitivity {self.sensitivity:.4g} ({ADJACENCY}), noise multiplier {noise}"
-        )
 
 
 class Ledger:
@@ -88,12 +37,13 @@ class Ledger:
     def __init__(self, budget: Budget | None, *, path: Path | None = None) -> None:
         """Start a ledger, or take up the one at `path` where it was left."""
         self.budget = budget
-        self._path = path
+        self._journal = Journal(path) if path is not None else None
         self._owned: dict[str, tuple[RealData, bool]] = {}
         self._accesses: dict[str, Access] = {}
         self._done: set[str] = set()
-        if path is not None and path.exists():
-            self._replay(path)
+        self._used: dict[str, int] = {}
+        if self._journal is not None:
+            self._journal.replay(self._apply)
 
     def own(self, name: str, data: RealData, *, public: bool = False) -> DataInfo:
         """Take over records under a name; `public` only for records declared public by the user."""
@@ -110,24 +60,50 @@ class Ledger:
             PrivacyError: If the access is of a kind that is never allowed here, or was finished
                 before: a release is never drawn twice.
         """
-        if access.data not in self._owned:
-            known = ", ".join(self._owned) or "none"
-            raise PrivacyError(f"The ledger owns no {access.data!r} records; it owns: {known}.")
+        data, _ = self._own(access.data)
         self.reserve(access)
-        return unseal(self._owned[access.data][0])
+        return unseal(data)
 
     def reserve(self, access: Access) -> None:
         """Pay for an access without reading yet; repeating an unfinished one costs nothing more."""
         self._check(access)
         if access.key not in self._accesses:
-            self._accesses[access.key] = access
             self._write({"event": "reserved", **asdict(access)})
+            self._accesses[access.key] = access
 
     def finish(self, key: str) -> None:
         """Record that what the access bought has been stored: it can never be drawn again."""
+        self._paid(key)
         if key not in self._done:
-            self._done.add(key)
             self._write({"event": "finished", "key": key})
+            self._done.add(key)
+
+    def confirm(self, access: Access) -> None:
+        """Check that exactly this access was paid for, for results of it that are found stored.
+
+        Raises:
+            PrivacyError: If it was not, or with other settings.
+        """
+        self._check_settings(self._paid(access.key), access)
+
+    def use(self, key: str) -> None:
+        """Count one of the mechanisms that an access paid for, before its noise is drawn.
+
+        Raises:
+            PrivacyError: If all of them have been used, by this run or an earlier one.
+        """
+        access = self._paid(key)
+        if self.used(key) >= access.count:
+            raise PrivacyError(
+                f"All {access.count} mechanism(s) that {key!r} paid for have been used. "
+                "Plan for more of them in a new study."
+            )
+        self._write({"event": "used", "key": key})
+        self._used[key] = self.used(key) + 1
+
+    def used(self, key: str) -> int:
+        """How many of the mechanisms of an access have been used."""
+        return self._used.get(key, 0)
 
     def is_finished(self, key: str) -> bool:
         """Whether this access has been finished."""
@@ -135,11 +111,11 @@ class Ledger:
 
     def info(self, name: str) -> DataInfo:
         """What is declared public about these records."""
-        return self._owned[name][0].info
+        return self._own(name)[0].info
 
     def is_public(self, name: str) -> bool:
         """Whether these records were declared public."""
-        return self._owned[name][1]
+        return self._own(name)[1]
 
     @property
     def accesses(self) -> tuple[Access, ...]:
@@ -147,8 +123,11 @@ class Ledger:
         return tuple(self._accesses.values())
 
     def epsilon(self, rung: int = 0) -> float:
-        """Epsilon at the budget's delta for a reader of this rung and of everything else.
+        """Epsilon at the budget's delta for a reader of this rung and of everything unladdered.
 
+        It covers what was made from this rung (or from one below it, or from public records) and
+        nothing else. What was chosen by looking at results from rungs above, such as a weighting
+        that a search asked for after it had seen their scores, is covered by rung 0, the total.
         Infinity in an open study.
         """
         return self._composed(self.accesses, rung)
@@ -176,50 +155,63 @@ class Ledger:
                 f"{access.key!r} has been drawn; drawing it again would be a second release. "
                 "Use the stored one, or start a new study with its own budget."
             )
-        known = self._accesses.get(access.key)
-        if known is not None and known != access:
-            raise PrivacyError(
-                f"{access.key!r} was paid for as «{known.words()}», not as «{access.words()}». "
-                "Settings of a release cannot change after it was begun; start a new study."
-            )
-        if access.kind == "public" and not self._owned[access.data][1]:
+        if access.key in self._accesses:
+            self._check_settings(self._accesses[access.key], access)
+        if access.kind == "public" and not self.is_public(access.data):
             raise PrivacyError(f"The {access.data!r} records were not declared public.")
         if access.kind == "open" and self.budget is not None:
             raise PrivacyError(
                 f"{access.key!r} reads {access.data!r} records without noise, which a study with a "
                 "privacy budget refuses. Remove [privacy] from the study file to make it open."
             )
-        if access.kind == "gaussian" and (not access.ladder or min(access.ladder) <= 0):
-            raise PrivacyError(f"{access.key!r}: a positive noise multiplier expected.")
+        access.check()
         self._check_budget(access)
+
+    def _own(self, name: str) -> tuple[RealData, bool]:
+        if name not in self._owned:
+            known = ", ".join(self._owned) or "none"
+            raise PrivacyError(f"The ledger owns no {name!r} records; it owns: {known}.")
+        return self._owned[name]
+
+    def _paid(self, key: str) -> Access:
+        if key not in self._accesses:
+            raise PrivacyError(
+                f"{key!r} was never paid for in this ledger. If its results lie in the study's "
+                "folder, they belong to another study: remove them, or use that study's ledger."
+            )
+        return self._accesses[key]
+
+    def _check_settings(self, known: Access, access: Access) -> None:
+        if known != access:
+            raise PrivacyError(
+                f"{access.key!r} was paid for as «{known.words()}», not as «{access.words()}». "
+                "Settings of a release cannot change after it was begun; start a new study."
+            )
 
     def _check_budget(self, access: Access) -> None:
         if self.budget is None or access.kind != "gaussian":
             return
         others = tuple(a for a in self.accesses if a.key != access.key)
         needed = self._composed((*others, access), 0)
-        # The calibration meets a rung to 1e-3; a total is compared with the same care.
-        if needed > self.budget.epsilon * (1 + 1e-9) + 1e-3:
+        if needed > self.budget.epsilon * (1 + 1e-9):  # the accountant's bound, not the exact value
             raise BudgetExceededError(
                 f"{access.key!r} would bring the study to epsilon {needed:.4g}; the budget is "
                 f"{self.budget.epsilon:g} at delta {self.budget.delta:g}. Nothing was read."
             )
 
-    def _write(self, event: dict[str, object]) -> None:
-        if self._path is None:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def _write(self, event: dict[str, Any]) -> None:
+        """Keep an event for good; only then does it count."""
+        if self._journal is not None:
+            self._journal.append(event)
 
-    def _replay(self, path: Path) -> None:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            event = json.loads(line)
-            kind = event.pop("event")
-            if kind == "finished":
-                self._done.add(event["key"])
-            else:
-                event["ladder"] = tuple(event["ladder"])
-                self._accesses[event["key"]] = Access(**event)
+    def _apply(self, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        if kind == "reserved":
+            event["ladder"] = tuple(event["ladder"])
+            self._accesses[event["key"]] = Access(**event)
+        elif kind == "finished":
+            self._done.add(event["key"])
+        elif kind == "used":
+            self._used[event["key"]] = self.used(event["key"]) + 1
+        else:
+            raise ValueError(kind)

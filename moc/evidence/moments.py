@@ -41,6 +41,11 @@ class Moments(Evidence):
         """The public networks."""
         return self.statistics.bank
 
+    def start(self, y: Tensor, *, seed: int) -> Tensor:
+        """See `Evidence`; uniform noise from a public seed."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.rand(len(y), *self.info.shape, generator=generator)
+
     def view(self, step: int, rungs: Sequence[int]) -> MomentView:
         """See `Evidence`; step s sees network s mod K."""
         k = step % self.statistics.networks
@@ -83,13 +88,11 @@ class _Rung:
 def _read(statistics: Statistics, rung: Rung) -> _Rung:
     first, second = statistics.normalise(rung.first, rung.second)
     device = statistics.bank.device
-    return _Rung(
-        first=first.to(device), second=None if second is None else _psd(second).to(device)
-    )
+    return _Rung(first=first.to(device), second=None if second is None else _psd(second).to(device))
 
 
 def _psd(matrix: Tensor) -> Tensor:
-    """The nearest positive semidefinite matrices: post-processing that removes what is only noise."""
+    """The nearest positive semidefinite matrices: post-processing that removes mere noise."""
     values, vectors = torch.linalg.eigh(matrix)
     return vectors @ (values.clamp_min(0.0).unsqueeze(-1) * vectors.transpose(-1, -2))
 

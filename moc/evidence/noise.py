@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import TYPE_CHECKING, Literal
 
@@ -29,9 +30,11 @@ def gaussian(size: int, *, std: float, tier: Tier) -> Tensor:
         std: Standard deviation in grid steps.
         tier: `standard`: a float64 Gaussian from a Philox generator keyed with 128 bits of OS
             entropy. `hardened`: OpenDP's exact discrete Gaussian (arXiv 2004.00010), whose
-            values are integers, so that sums on the grid stay exact.
+            values are integers, so that sums on the grid stay exact. Its privacy, and that of
+            the sum of two of them, differs from the continuous Gaussian's by less than anything
+            a float64 can show once `std` is a few steps of the grid; ours is 10^4 and more.
     """
-    if std <= 0:
+    if not 0 < std < math.inf:
         raise PrivacyError(f"Noise of positive standard deviation expected, found {std}.")
     if tier == "standard":
         generator = np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
@@ -40,10 +43,13 @@ def gaussian(size: int, *, std: float, tier: Tier) -> Tensor:
 
 
 def _discrete(size: int, std: float) -> Tensor:
-    import opendp.prelude as dp
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_gaussian
+    from opendp.metrics import l2_distance
+    from opendp.mod import enable_features
 
-    dp.enable_features("contrib")
-    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
-    mechanism = dp.m.make_gaussian(*space, scale=std)
+    enable_features("contrib")
+    domain, metric = vector_domain(atom_domain(T="i64")), l2_distance(T="f64")
+    mechanism = make_gaussian(domain, metric, scale=std)
     chunks = [mechanism([0] * min(65536, size - i)) for i in range(0, size, 65536)]
     return torch.tensor([value for chunk in chunks for value in chunk], dtype=torch.float64)

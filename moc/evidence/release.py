@@ -3,32 +3,36 @@
 The noise of the largest epsilon is drawn first; each smaller one adds N(0, (σ² - σ_prev²) C²) to
 the rung above. A reader of one rung has that rung's epsilon, and all rungs together cost the
 largest, since every other is computed from it. The increments are as secret as the first noise:
-they are stored nowhere but in the rungs.
+they are stored nowhere but in the rungs. What would need another record's company, or another run,
+to be the same is refused before T is read (`moc.evidence.isolation`).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
-
-import torch
-from safetensors.torch import load_file, save_file
 
 from moc.data._vault import Records
 from moc.errors import PrivacyError
-from moc.evidence.accountant import noise_multiplier
-from moc.evidence.ledger import Access
+from moc.evidence import rungs
+from moc.evidence.access import ADJACENCY, UNIT, Access
+from moc.evidence.accountant import ACCOUNTANT, noise_multiplier
+from moc.evidence.isolation import require_isolated
 from moc.evidence.noise import TIERS, Tier, gaussian
 from moc.evidence.statistics import CLIP, GRID, RecordAttack, Statistics, Sums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
 
     from moc.evidence.ledger import Ledger
+
+
+_DATA = "train"  # T by its name in the ledger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +50,14 @@ class Ladder:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the order of the rungs."""
-        falling = all(a > b for a, b in zip(self.epsilons, self.epsilons[1:], strict=False))
-        if not self.epsilons or not falling or self.epsilons[-1] <= 0:
+        """Check the order of the rungs, and the share."""
+        falling = all(a > b for a, b in pairwise((math.inf, *self.epsilons, 0.0)))
+        if not self.epsilons or not falling:
             raise PrivacyError(
                 f"A ladder of positive epsilons, largest first, expected; found {self.epsilons}."
             )
+        if not 0 < self.share <= 1:
+            raise PrivacyError(f"A share of the budget in (0, 1] expected, found {self.share}.")
 
     def multipliers(self) -> tuple[float, ...]:
         """Noise multiplier of each rung, smallest first."""
@@ -82,7 +88,6 @@ def draw(
     *,
     folder: Path,
     key: str = "release/clean",
-    data: str = "train",
     tier: Tier = "standard",
     attack: RecordAttack | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -93,44 +98,66 @@ def draw(
         ledger: Pays; refuses a second draw and any spending over the budget before T is read.
         statistics: What is summed.
         ladder: The rungs; None for exact sums, which only an open study may have.
-        folder: Where the rungs are stored, one file each, so that a rung can be given away alone.
+        folder: Where the rungs are stored, one file each, so that a rung can be given away alone;
+            used for nothing else.
         key: Name of the access in the ledger.
-        data: Which records of the ledger.
         tier: How noise is drawn.
-        attack: Attacks each record first; the clip comes after it.
+        attack: Attacks each `train` record by itself; the clip comes after it. Whatever it knows of
+            T must come from a release, and from the smallest rung of it: every rung drawn here
+            carries what the attack knew.
         progress: Told (records done, records in all).
 
     Returns:
         One rung for each epsilon, largest first; a single exact one without a ladder.
+
+    Raises:
+        BudgetExceededError: If the budget does not allow it.
+        PrivacyError: If it was drawn before and is gone, if what is stored was not paid for in this
+            ledger as it is asked for now, or if records are not kept apart.
     """
-    epsilons = ladder.epsilons if ladder is not None else (math.inf,)
-    paths = [folder / f"rung-{i}.safetensors" for i in range(len(epsilons))]
-    if not all(path.exists() for path in paths):
-        access = _access(key, data, ladder, tier, attacked=attack is not None)
+    if ladder is not None and ledger.budget is not None and ladder.delta != ledger.budget.delta:
+        raise PrivacyError(
+            f"One delta for the ladder and the budget expected, found {ladder.delta:g} and "
+            f"{ledger.budget.delta:g}."
+        )
+    access = _access(key, ladder, tier, attacked=attack is not None)
+    claims = _claims(access, ladder)
+    paths = [folder / f"rung-{i}.safetensors" for i in range(len(claims))]
+    if all(path.exists() for path in paths):
+        ledger.confirm(access)
+    else:
+        if not ledger.is_finished(key):
+            rungs.require_empty(folder)
+        if ladder is not None:
+            require_isolated(statistics, attack)
         sums = statistics.sums(ledger.read(access), attack=attack, progress=progress)
-        _store(_noised(sums, ladder, tier), paths)
+        rungs.store(noised(sums, ladder, tier), claims, paths)
         del sums
     ledger.finish(key)
-    return [Rung(epsilon=eps, **load_file(path)) for eps, path in zip(epsilons, paths, strict=True)]
+    epsilons = ladder.epsilons if ladder is not None else (math.inf,)
+    return [
+        Rung(epsilon=epsilon, **rungs.load(path, claim))
+        for epsilon, claim, path in zip(epsilons, claims, paths, strict=True)
+    ]
 
 
 def sharded_sums(statistics: Statistics, records: Records, shards: int) -> Sums:
     """The same sums as in one pass, bit for bit, from `shards` passes over parts of the records."""
     total = statistics.zeros()
     bounds = [len(records.y) * i // shards for i in range(shards + 1)]
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         part = Records(x=records.x[start:stop], y=records.y[start:stop])
         total = total + statistics.sums(part)
     return total
 
 
-def _access(key: str, data: str, ladder: Ladder | None, tier: Tier, *, attacked: bool) -> Access:
+def _access(key: str, ladder: Ladder | None, tier: Tier, *, attacked: bool) -> Access:
     purpose = f"moments of {'attacked ' if attacked else ''}records under public networks"
     if ladder is None:
-        return Access(key=key, data=data, purpose=f"{purpose}, exact", kind="open")
+        return Access(key=key, data=_DATA, purpose=f"{purpose}, exact", kind="open")
     return Access(
         key=key,
-        data=data,
+        data=_DATA,
         purpose=f"{purpose}; {TIERS[tier]}",
         kind="gaussian",
         ladder=ladder.multipliers(),
@@ -138,30 +165,41 @@ def _access(key: str, data: str, ladder: Ladder | None, tier: Tier, *, attacked:
     )
 
 
-def _noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tensor]]:
+def _claims(access: Access, ladder: Ladder | None) -> list[dict[str, str]]:
+    """What each rung's file says about itself; nothing in it comes from the records."""
+    if ladder is None:
+        return [{"purpose": access.purpose, "privacy": "none"}]
+    return [
+        {
+            "purpose": access.purpose,
+            "epsilon": repr(epsilon),
+            "delta": repr(ladder.delta),
+            "share of the budget": repr(ladder.share),
+            "noise multiplier": repr(multiplier),
+            "sensitivity": repr(access.sensitivity),
+            "grid steps per unit": repr(GRID),
+            "adjacency": ADJACENCY,
+            "unit": UNIT,
+            "accountant": ACCOUNTANT,
+        }
+        for epsilon, multiplier in zip(ladder.epsilons, access.ladder, strict=True)
+    ]
+
+
+def noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tensor]]:
     """The sums with the noise of each rung; all noise is drawn here and nowhere else."""
     cut = sums.first.numel()
-    values = torch.cat([sums.first.flatten(), sums.second.flatten()]).double()
-    rungs, before = [], 0.0
+    values = sums.flat().double()
+    vectors, before = [], 0.0
     for multiplier in ladder.multipliers() if ladder is not None else ():
         std = GRID * CLIP * math.sqrt(multiplier**2 - before**2)
         values = values + gaussian(len(values), std=std, tier=tier)
-        rungs.append(values)
+        vectors.append(values)
         before = multiplier
     return [
         {
             "first": value[:cut].reshape(sums.first.shape),
             "second": value[cut:].reshape(sums.second.shape),
         }
-        for value in (rungs or [values])
+        for value in (vectors or [values])
     ]
-
-
-def _store(rungs: Sequence[dict[str, Tensor]], paths: Sequence[Path]) -> None:
-    """Write all rungs under temporary names, then rename: a rung is whole or absent."""
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    parts = [path.with_suffix(".part") for path in paths]
-    for tensors, part in zip(rungs, parts, strict=True):
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part)
-    for part, path in zip(parts, paths, strict=True):
-        part.replace(path)

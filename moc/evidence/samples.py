@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from moc.attacks import Attack, Threat
+from moc.data.real import as_unit
 from moc.data.synthetic import one_hot
+from moc.errors import DataError
 from moc.evidence.base import Evidence
 from moc.evidence.ledger import Access
 from moc.evidence.views import FeatureTarget, View
@@ -38,7 +40,7 @@ class AttackedBatch:
 
 
 class Samples(Evidence):
-    """Batches of T and a fresh network in every step. Only a study without a budget may have them."""
+    """Batches of T and a fresh network in every step; for studies without a budget only."""
 
     epsilons = ()
 
@@ -59,6 +61,22 @@ class Samples(Evidence):
         self._x, self._y = records.x, records.y
         self._bank, self._attacked, self._batch, self._seed = bank, attacked, batch, seed
 
+    def start(self, y: Tensor, *, seed: int) -> Tensor:
+        """See `Evidence`; real records, the same for every set with this seed."""
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self._y), generator=generator)
+        index = torch.empty(len(y), dtype=torch.int64)
+        for k in range(len(self.info.classes)):
+            of_class = order[self._y[order] == k]
+            wanted = int((y == k).sum())
+            if len(of_class) < wanted:
+                raise DataError(
+                    f"Class {self.info.classes[k]!r} has {len(of_class)} records; {wanted} are "
+                    "needed to start from. Ask for fewer images a class."
+                )
+            index[y == k] = of_class[:wanted]
+        return as_unit(self._x[index])
+
     def view(self, step: int, rungs: Sequence[int]) -> SampleView:
         """See `Evidence`; a fresh network and a batch drawn with replacement."""
         x, labels = self.batch(self._seed * 1_000_003 + step, self._batch)
@@ -75,8 +93,7 @@ class Samples(Evidence):
         """Records (size, *shape) in [0, 1] with one-hot labels, drawn with public seed `step`."""
         generator = torch.Generator().manual_seed(step)
         index = torch.randint(len(self._y), (size,), generator=generator)
-        x = self._x[index]
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        x = as_unit(self._x[index])
         labels = one_hot(self._y[index], len(self.info.classes))
         return x.to(self.device), labels.to(self.device)
 
@@ -125,5 +142,4 @@ class _Heads(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.member(x).unflatten(0, (len(self.heads), -1))
-        # Squared-error heads have small outputs; the factor gives cross-entropy a usable slope.
-        return 10.0 * (features @ self.heads).flatten(0, 1)
+        return (features @ self.heads).flatten(0, 1)

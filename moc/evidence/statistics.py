@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from moc.data.real import as_unit
 from moc.errors import PrivacyError
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ class Sums:
     def __add__(self, other: Sums) -> Sums:
         """Join two shards, exactly."""
         return Sums(first=self.first + other.first, second=self.second + other.second)
+
+    def __sub__(self, other: Sums) -> Sums:
+        """What `other` lacks, exactly."""
+        return Sums(first=self.first - other.first, second=self.second - other.second)
+
+    def flat(self) -> Tensor:
+        """All coordinates side by side, int64: the vector whose L2 norm the clip bounds."""
+        return torch.cat([self.first.flatten(), self.second.flatten()])
+
+    def to(self, device: str) -> Sums:
+        """The same on a device."""
+        return Sums(first=self.first.to(device), second=self.second.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,28 +125,33 @@ class Statistics:
             records: Records of T, or a shard of them.
             attack: Applied to every record before the statistics, and so before the clip.
             progress: Told (records done, records in all) after every batch.
+
+        Raises:
+            PrivacyError: If a record holds NaN or infinity.
         """
-        total = self.zeros()
+        total = self.zeros().to(self.bank.device)
         for done, x, y in self._batches(records):
             features = self._features(x, y, attack)
-            scale = self._clip_factors(features)[: len(y)]
+            scale = self._clip_factors(features)
             for k, phi in enumerate(features):
-                self._accumulate(total, k, phi[: len(y)], scale, y)
+                self._accumulate(total, k, phi, scale, y)
             if progress is not None:
                 progress(done, len(records.y))
-        return total
+        return total.to("cpu")
 
     def _batches(self, records: Records) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Padded records (batch, *shape) in [0, 1] with the labels (n <= batch,) of the real ones."""
+        """Padded records (batch, *shape) in [0, 1]; labels (n <= batch,) of those that are real."""
         for start in range(0, len(records.y), self.batch):
             x, y = records.x[start : start + self.batch], records.y[start : start + self.batch]
-            x = x.float() / 255 if x.dtype == torch.uint8 else x
+            x = as_unit(x)
             if not torch.isfinite(x).all():
                 raise PrivacyError("A record holds NaN or infinity; it cannot be clipped.")
             padding = x.new_zeros(self.batch - len(y), *x.shape[1:])
-            yield start + len(y), torch.cat([x, padding]), y
+            x, y = torch.cat([x, padding]).to(self.bank.device), y.to(self.bank.device)
+            yield start + len(y), x, y
 
     def _features(self, x: Tensor, y: Tensor, attack: RecordAttack | None) -> list[Tensor]:
+        """Features (batch, d) float64 under every network, of the attacked records if any are."""
         padded = torch.cat([y, y.new_zeros(self.batch - len(y))])
         features = []
         for k in range(self.networks):
@@ -145,7 +163,7 @@ class Statistics:
 
     def _clip_factors(self, features: list[Tensor]) -> Tensor:
         """min(1, C / ‖v_i‖) for each record (batch,); zero for a record that is not finite."""
-        square = torch.zeros(self.batch, dtype=torch.float64)
+        square = torch.zeros(self.batch, dtype=torch.float64, device=self.bank.device)
         for k, phi in enumerate(features):
             square += self.mean / self.networks * phi.square().sum(1)
             if self.second > 0:
@@ -156,12 +174,13 @@ class Statistics:
         return torch.where(torch.isfinite(square), factors, 0.0)
 
     def _accumulate(self, total: Sums, k: int, phi: Tensor, scale: Tensor, y: Tensor) -> None:
-        first = _to_grid(phi * (math.sqrt(self.mean / self.networks) * scale)[:, None])
-        total.first[k].index_add_(0, y, first)
+        """Add what the records with labels `y` contribute; only then is the padding cut off."""
+        first = _to_grid(phi, math.sqrt(self.mean / self.networks) * scale)
+        total.first[k].index_add_(0, y, first[: len(y)])
         if self.second > 0:
-            psi = self.bank.member(k).compact(phi)
-            weight = math.sqrt(self.second / self.networks) * scale
-            total.second[k] += _to_grid(vech(psi) * weight[:, None]).sum(0)
+            products = vech(self.bank.member(k).compact(phi))
+            second = _to_grid(products, math.sqrt(self.second / self.networks) * scale)
+            total.second[k] += second[: len(y)].sum(0)
 
     def normalise(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor | None]:
         """Undo weights and grid: class sums over N (K, c, d) and second moments (K, p, p) or None.
@@ -196,6 +215,10 @@ def unvech(triangle: Tensor) -> Tensor:
     return matrix
 
 
-def _to_grid(values: Tensor) -> Tensor:
-    """Round towards zero on the grid: no norm can grow."""
-    return (values * GRID).trunc().to(torch.int64)
+def _to_grid(values: Tensor, scale: Tensor) -> Tensor:
+    """Scale rows and round them towards zero on the grid, so that no norm can grow.
+
+    A row of scale 0 gives zeros even where its values are not finite.
+    """
+    scale = scale[:, None]
+    return torch.where(scale > 0, values * scale * GRID, 0.0).trunc().to(torch.int64)

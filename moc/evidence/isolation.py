@@ -1,0 +1,50 @@
+"""Whether records are kept apart: checked by the machine that will do it, on public records.
+
+The sensitivity of a sum is the clip only if what a record adds depends on nothing but this record.
+Batch norm in training mode, attacks with random starts and attacks that stop when a batch is done
+all break that, and so might a kernel that rounds differently in another row. Every one of them
+shows when public records change company and place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from moc.data._vault import Records
+from moc.errors import PrivacyError
+
+if TYPE_CHECKING:
+    from moc.data.real import DataInfo
+    from moc.evidence.statistics import RecordAttack, Statistics
+
+
+def require_isolated(statistics: Statistics, attack: RecordAttack | None = None) -> None:
+    """Refuse statistics in which one record touches what another one adds.
+
+    Raises:
+        PrivacyError: If a batch of public records does not add up, to the last bit, to its first
+            record alone and the others, each one place further up.
+    """
+    records = probes(statistics.bank.info, statistics.batch)
+    whole = statistics.sums(records, attack=attack)
+    first = statistics.sums(_part(records, 0, 1), attack=attack)
+    others = statistics.sums(_part(records, 1, statistics.batch), attack=attack)
+    if not torch.equal(whole.flat(), (first + others).flat()):
+        raise PrivacyError(
+            "What a record adds to the sums depends on the other records or on its place among "
+            "them, so no noise can hide it. Private studies need networks without batch norm, and "
+            "attacks that treat each record by itself: fgsm, mifgsm, or pgd without random start."
+        )
+
+
+def probes(info: DataInfo, count: int) -> Records:
+    """Public records of noise: black first, then white, then noise; all classes in turn."""
+    x = torch.rand(count, *info.shape, generator=torch.Generator().manual_seed(0))
+    x[:1], x[1:2] = 0.0, 1.0
+    return Records(x=x, y=torch.arange(count) % len(info.classes))
+
+
+def _part(records: Records, start: int, stop: int) -> Records:
+    return Records(x=records.x[start:stop], y=records.y[start:stop])
