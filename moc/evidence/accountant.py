@@ -52,12 +52,9 @@ def epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:
 
     Zero for no mechanism; infinity as soon as one adds no noise.
     """
-    used = [m for m in mechanisms if m.count > 0]
-    if not used:
-        return 0.0
-    if min(m.noise_multiplier for m in used) <= 0.0:
-        return math.inf
-    return max(_prv_epsilon(used, delta), exact_epsilon(used, delta=delta))
+    used = tuple(m for m in mechanisms if m.count > 0)
+    exact = exact_epsilon(used, delta=delta)
+    return max(_prv_epsilon(used, delta), exact) if 0 < exact < math.inf else exact
 
 
 @lru_cache
@@ -80,8 +77,11 @@ def noise_multiplier(target: float, *, delta: float) -> float:
 
 def exact_epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:
     """Exact epsilon of composed full-batch Gaussians: one Gaussian with mu² = Σ count / sigma²."""
-    mu = math.sqrt(sum(m.count / m.noise_multiplier**2 for m in mechanisms))
-    if _hockey_stick(0.0, mu) <= delta:
+    used = [m for m in mechanisms if m.count > 0]
+    if any(m.noise_multiplier == 0 for m in used):
+        return math.inf
+    mu = math.sqrt(sum(m.count / m.noise_multiplier**2 for m in used))
+    if mu == 0 or _hockey_stick(0.0, mu) <= delta:
         return 0.0
     high = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1.0
     return _root(lambda eps: _hockey_stick(eps, mu) - delta, 0.0, high)
@@ -103,7 +103,8 @@ def _hockey_stick(eps: float, mu: float) -> float:
     return float(first - math.exp(eps + norm.logcdf(-eps / mu - mu / 2)))
 
 
-def _prv_epsilon(mechanisms: Sequence[Gaussian], delta: float) -> float:
+@lru_cache
+def _prv_epsilon(mechanisms: tuple[Gaussian, ...], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
     accountant = PRVAccountant()

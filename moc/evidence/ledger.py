@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from moc.data._vault import Records, unseal
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.evidence.access import ADJACENCY, UNIT, Access, Budget
-from moc.evidence.accountant import ACCOUNTANT, epsilon
+from moc.evidence.accountant import ACCOUNTANT, Gaussian, epsilon, exact_epsilon
 from moc.evidence.journal import Journal
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ class Ledger:
     def _composed(self, accesses: tuple[Access, ...], rung: int) -> float:
         if self.budget is None:
             return math.inf
-        parts = [part for access in accesses for part in access.mechanism(rung)]
-        return epsilon(parts, delta=self.budget.delta)
+        return epsilon(_mechanisms(accesses, rung), delta=self.budget.delta)
 
     def _check(self, access: Access) -> None:
         if access.key in self._done:
@@ -192,8 +191,12 @@ class Ledger:
         if self.budget is None or access.kind != "gaussian":
             return
         others = tuple(a for a in self.accesses if a.key != access.key)
-        needed = self._composed((*others, access), 0)
-        if needed > self.budget.epsilon * (1 + 1e-9):  # the accountant's bound, not the exact value
+        mechanisms = _mechanisms((*others, access), 0)
+        limit, delta = self.budget.epsilon * (1 + 1e-9), self.budget.delta
+        needed = exact_epsilon(mechanisms, delta=delta)
+        if needed <= limit:  # the accountant is slow where epsilon is large, and never below this
+            needed = epsilon(mechanisms, delta=delta)
+        if needed > limit:
             raise BudgetExceededError(
                 f"{access.key!r} would bring the study to epsilon {needed:.4g}; the budget is "
                 f"{self.budget.epsilon:g} at delta {self.budget.delta:g}. Nothing was read."
@@ -215,3 +218,7 @@ class Ledger:
             self._used[event["key"]] = self.used(event["key"]) + 1
         else:
             raise ValueError(kind)
+
+
+def _mechanisms(accesses: tuple[Access, ...], rung: int) -> list[Gaussian]:
+    return [part for access in accesses for part in access.mechanism(rung)]

@@ -199,20 +199,25 @@ class Statistics:
 
 def vech(psi: Tensor) -> Tensor:
     """Upper triangle of ψψᵀ with √2 off the diagonal: (n, p) to (n, p(p+1)/2)."""
-    rows, columns = torch.triu_indices(psi.shape[1], psi.shape[1])
-    weight = torch.where(rows == columns, 1.0, math.sqrt(2.0)).to(psi.dtype)
+    rows, columns, weight = _triangle(psi.shape[1], psi)
     return psi[:, rows] * psi[:, columns] * weight
 
 
 def unvech(triangle: Tensor) -> Tensor:
     """Symmetric matrices (..., p, p) from their weighted upper triangles (..., p(p+1)/2)."""
     p = (math.isqrt(8 * triangle.shape[-1] + 1) - 1) // 2
-    rows, columns = torch.triu_indices(p, p)
-    weight = torch.where(rows == columns, 1.0, math.sqrt(0.5)).to(triangle.dtype)
+    rows, columns, weight = _triangle(p, triangle)
     matrix = triangle.new_zeros(*triangle.shape[:-1], p, p)
-    matrix[..., rows, columns] = triangle * weight
-    matrix[..., columns, rows] = triangle * weight
+    matrix[..., rows, columns] = triangle / weight
+    matrix[..., columns, rows] = triangle / weight
     return matrix
+
+
+def _triangle(p: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows and columns of the upper triangle of a (p, p) matrix, and what vech weighs them by."""
+    rows, columns = torch.triu_indices(p, p, device=like.device)
+    weight = torch.full_like(rows, math.sqrt(2.0), dtype=like.dtype)
+    return rows, columns, weight.masked_fill(rows == columns, 1.0)
 
 
 def _to_grid(values: Tensor, scale: Tensor) -> Tensor:
