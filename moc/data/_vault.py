@@ -1,7 +1,8 @@
 """Where sealed records live.
 
-Only `moc.data.real` (which seals) and `moc.evidence.ledger` (which counts every access) may import
-this module; `tests/test_architecture.py` says so. Nothing else in moc can reach a record of T.
+Only `moc.data.real` (which seals) and `moc.evidence` may import this module, and of the latter only
+`moc.evidence.ledger` (which counts every access) unseals; `tests/test_architecture.py` says so.
+Nothing else in moc can reach a record of T.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ the release.
 
 from moc.evidence.access import ADJACENCY, UNIT, Access, Budget
 from moc.evidence.accountant import ACCOUNTANT
-from moc.evidence.audit import AuditReport, BankReport, audit_bank, audit_release, audit_study
+from moc.evidence.audit import BankReport, audit_bank, audit_study
 from moc.evidence.base import Evidence
+from moc.evidence.gaussian_audit import AuditReport, audit_release
 from moc.evidence.held_out import Counts, HeldOut, Rates
 from moc.evidence.isolation import require_isolated
 from moc.evidence.ledger import Ledger

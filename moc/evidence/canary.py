@@ -15,7 +15,7 @@ from moc.evidence.statistics import Statistics
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from moc.evidence.statistics import Sums
+    from moc.evidence.sums import Sums
 
 _INFO = DataInfo(name="audit", shape=(1,), classes=("a", "b"), count=21)
 

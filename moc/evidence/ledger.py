@@ -12,8 +12,7 @@ a public random split too.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moc.data._vault import Records, unseal
 from moc.errors import BudgetExceededError, PrivacyError
@@ -37,13 +36,8 @@ class Ledger:
     def __init__(self, budget: Budget | None, *, path: Path | None = None) -> None:
         """Start a ledger, or take up the one at `path` where it was left."""
         self.budget = budget
-        self._journal = Journal(path) if path is not None else None
+        self._journal = Journal(path)
         self._owned: dict[str, tuple[RealData, bool]] = {}
-        self._accesses: dict[str, Access] = {}
-        self._done: set[str] = set()
-        self._used: dict[str, int] = {}
-        if self._journal is not None:
-            self._journal.replay(self._apply)
 
     def own(self, name: str, data: RealData, *, public: bool = False) -> DataInfo:
         """Take over records under a name; `public` only for records declared public by the user."""
@@ -60,23 +54,21 @@ class Ledger:
             PrivacyError: If the access is of a kind that is never allowed here, or was finished
                 before: a release is never drawn twice.
         """
-        data, _ = self._own(access.data)
+        data, _ = self._held(access.data)
         self.reserve(access)
         return unseal(data)
 
     def reserve(self, access: Access) -> None:
         """Pay for an access without reading yet; repeating an unfinished one costs nothing more."""
         self._check(access)
-        if access.key not in self._accesses:
-            self._write({"event": "reserved", **asdict(access)})
-            self._accesses[access.key] = access
+        if access.key not in self._journal.accesses:
+            self._journal.reserve(access)
 
     def finish(self, key: str) -> None:
         """Record that what the access bought has been stored: it can never be drawn again."""
         self._paid(key)
-        if key not in self._done:
-            self._write({"event": "finished", "key": key})
-            self._done.add(key)
+        if not self.is_finished(key):
+            self._journal.finish(key)
 
     def confirm(self, access: Access) -> None:
         """Check that exactly this access was paid for, for results of it that are found stored.
@@ -84,7 +76,12 @@ class Ledger:
         Raises:
             PrivacyError: If it was not, or with other settings.
         """
-        self._check_settings(self._paid(access.key), access)
+        known = self._paid(access.key)
+        if known != access:
+            raise PrivacyError(
+                f"{access.key!r} was paid for as «{known.words()}», not as «{access.words()}». "
+                "Settings of a release cannot change after it was begun; start a new study."
+            )
 
     def use(self, key: str) -> None:
         """Count one of the mechanisms that an access paid for, before its noise is drawn.
@@ -98,29 +95,28 @@ class Ledger:
                 f"All {access.count} mechanism(s) that {key!r} paid for have been used. "
                 "Plan for more of them in a new study."
             )
-        self._write({"event": "used", "key": key})
-        self._used[key] = self.used(key) + 1
+        self._journal.use(key)
 
     def used(self, key: str) -> int:
         """How many of the mechanisms of an access have been used."""
-        return self._used.get(key, 0)
+        return self._journal.used.get(key, 0)
 
     def is_finished(self, key: str) -> bool:
         """Whether this access has been finished."""
-        return key in self._done
+        return key in self._journal.finished
 
     def info(self, name: str) -> DataInfo:
         """What is declared public about these records."""
-        return self._own(name)[0].info
+        return self._held(name)[0].info
 
     def is_public(self, name: str) -> bool:
         """Whether these records were declared public."""
-        return self._own(name)[1]
+        return self._held(name)[1]
 
     @property
     def accesses(self) -> tuple[Access, ...]:
         """All accesses, in order."""
-        return tuple(self._accesses.values())
+        return tuple(self._journal.accesses.values())
 
     def epsilon(self, rung: int = 0) -> float:
         """Epsilon at the budget's delta for a reader of this rung and of everything unladdered.
@@ -130,7 +126,9 @@ class Ledger:
         that a search asked for after it had seen their scores, is covered by rung 0, the total.
         Infinity in an open study.
         """
-        return self._composed(self.accesses, rung)
+        if self.budget is None:
+            return math.inf
+        return epsilon(_mechanisms(self.accesses, rung), delta=self.budget.delta)
 
     def words(self) -> tuple[str, ...]:
         """The ledger for a person: one line an access, then the total."""
@@ -143,19 +141,14 @@ class Ledger:
             f"{self.budget.epsilon:g} ({ADJACENCY}; unit: {UNIT}; accountant: {ACCOUNTANT})",
         )
 
-    def _composed(self, accesses: tuple[Access, ...], rung: int) -> float:
-        if self.budget is None:
-            return math.inf
-        return epsilon(_mechanisms(accesses, rung), delta=self.budget.delta)
-
     def _check(self, access: Access) -> None:
-        if access.key in self._done:
+        if self.is_finished(access.key):
             raise PrivacyError(
                 f"{access.key!r} has been drawn; drawing it again would be a second release. "
                 "Use the stored one, or start a new study with its own budget."
             )
-        if access.key in self._accesses:
-            self._check_settings(self._accesses[access.key], access)
+        if access.key in self._journal.accesses:
+            self.confirm(access)
         if access.kind == "public" and not self.is_public(access.data):
             raise PrivacyError(f"The {access.data!r} records were not declared public.")
         if access.kind == "open" and self.budget is not None:
@@ -166,26 +159,19 @@ class Ledger:
         access.check()
         self._check_budget(access)
 
-    def _own(self, name: str) -> tuple[RealData, bool]:
+    def _held(self, name: str) -> tuple[RealData, bool]:
         if name not in self._owned:
             known = ", ".join(self._owned) or "none"
             raise PrivacyError(f"The ledger owns no {name!r} records; it owns: {known}.")
         return self._owned[name]
 
     def _paid(self, key: str) -> Access:
-        if key not in self._accesses:
+        if key not in self._journal.accesses:
             raise PrivacyError(
                 f"{key!r} was never paid for in this ledger. If its results lie in the study's "
                 "folder, they belong to another study: remove them, or use that study's ledger."
             )
-        return self._accesses[key]
-
-    def _check_settings(self, known: Access, access: Access) -> None:
-        if known != access:
-            raise PrivacyError(
-                f"{access.key!r} was paid for as «{known.words()}», not as «{access.words()}». "
-                "Settings of a release cannot change after it was begun; start a new study."
-            )
+        return self._journal.accesses[key]
 
     def _check_budget(self, access: Access) -> None:
         if self.budget is None or access.kind != "gaussian":
@@ -201,23 +187,6 @@ class Ledger:
                 f"{access.key!r} would bring the study to epsilon {needed:.4g}; the budget is "
                 f"{self.budget.epsilon:g} at delta {self.budget.delta:g}. Nothing was read."
             )
-
-    def _write(self, event: dict[str, Any]) -> None:
-        """Keep an event for good; only then does it count."""
-        if self._journal is not None:
-            self._journal.append(event)
-
-    def _apply(self, event: dict[str, Any]) -> None:
-        kind = event.pop("event")
-        if kind == "reserved":
-            event["ladder"] = tuple(event["ladder"])
-            self._accesses[event["key"]] = Access(**event)
-        elif kind == "finished":
-            self._done.add(event["key"])
-        elif kind == "used":
-            self._used[event["key"]] = self.used(event["key"]) + 1
-        else:
-            raise ValueError(kind)
 
 
 def _mechanisms(accesses: tuple[Access, ...], rung: int) -> list[Gaussian]:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from moc.data._vault import Records
 from moc.errors import PrivacyError
 from moc.evidence import rungs
-from moc.evidence.access import ADJACENCY, UNIT, Access
-from moc.evidence.accountant import ACCOUNTANT, noise_multiplier
+from moc.evidence.access import Access
+from moc.evidence.accountant import noise_multiplier
 from moc.evidence.isolation import require_isolated
 from moc.evidence.noise import TIERS, Tier, gaussian
-from moc.evidence.statistics import CLIP, GRID, RecordAttack, Statistics, Sums
+from moc.evidence.statistics import CLIP, GRID, RecordAttack, Statistics
+from moc.evidence.sums import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ def draw(
             f"{ledger.budget.delta:g}."
         )
     access = _access(key, ladder, tier, attacked=attack is not None)
-    claims = _claims(access, ladder)
+    claims = rungs.claims(access, ladder)
     paths = [folder / f"rung-{i}.safetensors" for i in range(len(claims))]
     if all(path.exists() for path in paths):
         ledger.confirm(access)
@@ -163,27 +164,6 @@ def _access(key: str, ladder: Ladder | None, tier: Tier, *, attacked: bool) -> A
         ladder=ladder.multipliers(),
         sensitivity=CLIP,
     )
-
-
-def _claims(access: Access, ladder: Ladder | None) -> list[dict[str, str]]:
-    """What each rung's file says about itself; nothing in it comes from the records."""
-    if ladder is None:
-        return [{"purpose": access.purpose, "privacy": "none"}]
-    return [
-        {
-            "purpose": access.purpose,
-            "epsilon": repr(epsilon),
-            "delta": repr(ladder.delta),
-            "share of the budget": repr(ladder.share),
-            "noise multiplier": repr(multiplier),
-            "sensitivity": repr(access.sensitivity),
-            "grid steps per unit": repr(GRID),
-            "adjacency": ADJACENCY,
-            "unit": UNIT,
-            "accountant": ACCOUNTANT,
-        }
-        for epsilon, multiplier in zip(ladder.epsilons, access.ladder, strict=True)
-    ]
 
 
 def noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tensor]]:

@@ -9,12 +9,39 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from moc.errors import PrivacyError
+from moc.evidence.access import ADJACENCY, UNIT
+from moc.evidence.accountant import ACCOUNTANT
+from moc.evidence.statistics import GRID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
+
+    from moc.evidence.access import Access
+    from moc.evidence.release import Ladder
+
+
+def claims(access: Access, ladder: Ladder | None) -> list[dict[str, str]]:
+    """What each rung's file says about itself; nothing in it comes from the records."""
+    if ladder is None:
+        return [{"purpose": access.purpose, "privacy": "none"}]
+    return [
+        {
+            "purpose": access.purpose,
+            "epsilon": repr(epsilon),
+            "delta": repr(ladder.delta),
+            "share of the budget": repr(ladder.share),
+            "noise multiplier": repr(multiplier),
+            "sensitivity": repr(access.sensitivity),
+            "grid steps per unit": repr(GRID),
+            "adjacency": ADJACENCY,
+            "unit": UNIT,
+            "accountant": ACCOUNTANT,
+        }
+        for epsilon, multiplier in zip(ladder.epsilons, access.ladder, strict=True)
+    ]
 
 
 def require_empty(folder: Path) -> None:
@@ -27,14 +54,14 @@ def require_empty(folder: Path) -> None:
 
 
 def store(
-    rungs: Sequence[dict[str, Tensor]], claims: Sequence[dict[str, str]], paths: Sequence[Path]
+    rungs: Sequence[dict[str, Tensor]], said: Sequence[dict[str, str]], paths: Sequence[Path]
 ) -> None:
     """Write all rungs, with what they claim, to a folder beside the right one, then rename it."""
     folder = paths[0].parent
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    for tensors, claim, path in zip(rungs, claims, paths, strict=True):
+    for tensors, claim, path in zip(rungs, said, paths, strict=True):
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(whole, part / path.name, metadata=claim)
     if folder.exists():

@@ -18,6 +18,8 @@ import torch
 
 from moc.data.real import as_unit
 from moc.errors import PrivacyError
+from moc.evidence.sums import Sums
+from moc.evidence.triangle import unvech, vech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,35 +42,6 @@ class RecordAttack(Protocol):
     def __call__(self, k: int, member: Member, x: Tensor, y: Tensor, /) -> Tensor:
         """Attacked records of the shape of `x` (n, *shape)."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sums:
-    """Sums over records, in grid steps: not private until noise has been added.
-
-    Attributes:
-        first: (K, c, d) int64.
-        second: (K, p(p+1)/2) int64; p(p+1)/2 = 0 where the second moment is left out.
-    """
-
-    first: Tensor
-    second: Tensor
-
-    def __add__(self, other: Sums) -> Sums:
-        """Join two shards, exactly."""
-        return Sums(first=self.first + other.first, second=self.second + other.second)
-
-    def __sub__(self, other: Sums) -> Sums:
-        """What `other` lacks, exactly."""
-        return Sums(first=self.first - other.first, second=self.second - other.second)
-
-    def flat(self) -> Tensor:
-        """All coordinates side by side, int64: the vector whose L2 norm the clip bounds."""
-        return torch.cat([self.first.flatten(), self.second.flatten()])
-
-    def to(self, device: str) -> Sums:
-        """The same on a device."""
-        return Sums(first=self.first.to(device), second=self.second.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,29 +168,6 @@ class Statistics:
             return sums.float(), None
         matrix = unvech(second / (unit * math.sqrt(self.second / self.networks)))
         return sums.float(), matrix.float()
-
-
-def vech(psi: Tensor) -> Tensor:
-    """Upper triangle of ψψᵀ with √2 off the diagonal: (n, p) to (n, p(p+1)/2)."""
-    rows, columns, weight = _triangle(psi.shape[1], psi)
-    return psi[:, rows] * psi[:, columns] * weight
-
-
-def unvech(triangle: Tensor) -> Tensor:
-    """Symmetric matrices (..., p, p) from their weighted upper triangles (..., p(p+1)/2)."""
-    p = (math.isqrt(8 * triangle.shape[-1] + 1) - 1) // 2
-    rows, columns, weight = _triangle(p, triangle)
-    matrix = triangle.new_zeros(*triangle.shape[:-1], p, p)
-    matrix[..., rows, columns] = triangle / weight
-    matrix[..., columns, rows] = triangle / weight
-    return matrix
-
-
-def _triangle(p: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows and columns of the upper triangle of a (p, p) matrix, and what vech weighs them by."""
-    rows, columns = torch.triu_indices(p, p, device=like.device)
-    weight = torch.full_like(rows, math.sqrt(2.0), dtype=like.dtype)
-    return rows, columns, weight.masked_fill(rows == columns, 1.0)
 
 
 def _to_grid(values: Tensor, scale: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ from moc.evidence import HeldOut, Moments, Statistics, audit_release, draw
 from moc.evidence import noise as noise_module
 from moc.evidence import release as release_module
 from moc.evidence.isolation import probes, require_isolated
-from moc.evidence.statistics import CLIP, GRID, Sums
+from moc.evidence.statistics import CLIP, GRID
+from moc.evidence.sums import Sums
 
 NOTHING = Sums(first=torch.zeros(1, 1, 100_000, dtype=torch.int64), second=torch.zeros(1, 0).long())
 """The sums of no records, wide enough for a test of the noise."""

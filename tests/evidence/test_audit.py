@@ -13,10 +13,11 @@ from scipy.stats import binom, norm
 
 from moc.attacks import Attack
 from moc.evidence import AuditReport, BankReport, Ladder, audit_bank, audit_release, audit_study
-from moc.evidence import audit as audit_module
+from moc.evidence import gaussian_audit as audit_module
 from moc.evidence.audit import norm_of
 from moc.evidence.canary import neighbours
-from moc.evidence.statistics import GRID, Sums
+from moc.evidence.statistics import GRID
+from moc.evidence.sums import Sums
 
 
 def test_the_release_passes_its_audit():

@@ -169,7 +169,7 @@ def the_count_published_with_the_scores(plant):
 
 def scores_counted_in_this_process_only(plant):
     def use(self, key):
-        left = self.__dict__.setdefault("left", {}).setdefault(key, self._accesses[key].count)
+        left = self.__dict__.setdefault("left", {}).setdefault(key, self._paid(key).count)
         if left < 1:
             raise PrivacyError("used up")
         self.left[key] -= 1

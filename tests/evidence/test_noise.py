@@ -17,7 +17,8 @@ from evidence_checks import (
 from moc.errors import PrivacyError
 from moc.evidence.noise import TIERS, gaussian
 from moc.evidence.release import Ladder
-from moc.evidence.statistics import GRID, Sums
+from moc.evidence.statistics import GRID
+from moc.evidence.sums import Sums
 
 NARROW = Sums(first=NOTHING.first[..., :40_000], second=NOTHING.second)
 

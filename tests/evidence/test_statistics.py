@@ -22,7 +22,8 @@ from moc.data.augment import Augmentation
 from moc.errors import PrivacyError
 from moc.evidence.isolation import probes, require_isolated
 from moc.evidence.release import sharded_sums
-from moc.evidence.statistics import GRID, Statistics, unvech, vech
+from moc.evidence.statistics import GRID, Statistics
+from moc.evidence.triangle import unvech, vech
 
 PIXEL = st.sampled_from([0.0, 1e-6, 0.25, 0.5, 0.999, 1.0])
 RECORD = st.tuples(st.tuples(PIXEL, PIXEL, PIXEL), st.integers(0, 2))
