@@ -1,0 +1,147 @@
+"""Baselines: real records of the same stored budget as a synthetic set.
+
+They show real records, so they carry no privacy whatever they were chosen from. They may be made
+from T in an open study, and in a private one only from records declared public; which records are
+handed out is the evidence layer's business (`moc.evidence.reference`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from moc.data.real import as_unit
+from moc.data.synthetic import Decoder, SyntheticSet, balanced_labels, one_hot
+from moc.errors import DataError, StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Generator, Tensor
+
+    from moc.data.real import DataInfo
+
+
+def select(
+    name: str,
+    x: Tensor,
+    y: Tensor,
+    info: DataInfo,
+    *,
+    per_class: int,
+    seed: int,
+    factor: int = 1,
+) -> SyntheticSet:
+    """Choose real records, `per_class` stored ones for each class, with hard labels.
+
+    Args:
+        name: One of `BASELINES`, or `DECODED`.
+        x: Real records (n, *shape), uint8 or float in [0, 1].
+        y: Labels (n,).
+        info: Public facts about the data.
+        per_class: Stored records a class.
+        seed: Public seed; herding does not use it.
+        factor: Records per side of a stored image, for `DECODED` alone.
+
+    Raises:
+        DataError: If a class has too few records.
+        StudyError: If there is no such baseline, or the factor does not go with it.
+    """
+    if name not in (*BASELINES, DECODED):
+        raise StudyError(
+            f"A baseline of {', '.join((*BASELINES, DECODED))} expected, found {name!r}."
+        )
+    if (name == DECODED) != (factor > 1):
+        raise StudyError(
+            f"{DECODED} needs a factor above 1 and the others the factor 1; "
+            f"found {name} with factor {factor}."
+        )
+    needed = per_class * factor**2
+    pick = _PICKS["random" if name == DECODED else name]
+    generator = torch.Generator().manual_seed(seed)
+    x, chosen = as_unit(x), []
+    for label, title in enumerate(info.classes):
+        rows = (y == label).nonzero().squeeze(1)
+        if len(rows) < needed:
+            raise DataError(
+                f"Baseline {name} needs {needed} records of each class; class {title!r} has "
+                f"{len(rows)}. Give it more records or ask for fewer images a class."
+            )
+        chosen.append(rows[pick(x[rows].flatten(1), needed, generator)])
+    records = x[torch.cat(chosen)]
+    labels = one_hot(balanced_labels(per_class, len(info.classes)), len(info.classes))
+    if name == DECODED:
+        records = _pack(records, factor)
+    return SyntheticSet(info=info, x=records, labels=labels, decoder=Decoder(factor=factor))
+
+
+def _random(x: Tensor, count: int, generator: Generator) -> Tensor:
+    """Any records, without replacement."""
+    return torch.randperm(len(x), generator=generator)[:count]
+
+
+def _herding(x: Tensor, count: int, _generator: Generator) -> Tensor:
+    """Greedy mean matching on pixels (Welling 2009; iCaRL, arXiv 1611.07725).
+
+    The k-th record is the one that brings the mean of the first k nearest to the mean of all. On
+    digits, 10 a class, pixels train better than features of a random ConvNet: 97.1 against 94.8 %.
+    """
+    x = x.double()
+    mean, total = x.mean(0), torch.zeros_like(x[0])
+    free = torch.ones(len(x), dtype=torch.bool)
+    rows: list[Tensor] = []
+    for k in range(1, count + 1):
+        distance = ((total + x) / k - mean).square().sum(1)
+        row = distance.where(free, torch.inf).argmin()
+        rows.append(row)
+        free[row] = False
+        total = total + x[row]
+    return torch.stack(rows)
+
+
+def _kmeans(x: Tensor, count: int, generator: Generator) -> Tensor:
+    """For each of `count` centres of the pixels, the nearest record that is not yet taken."""
+    from sklearn.cluster import KMeans
+
+    state = int(torch.randint(2**31, (), generator=generator))
+    means = KMeans(count, n_init="auto", random_state=state).fit(x.double().numpy())
+    distances = torch.cdist(torch.from_numpy(means.cluster_centers_), x.double())
+    rows: list[Tensor] = []
+    for distance in distances:
+        row = distance.argmin()
+        rows.append(row)
+        distances[:, row] = torch.inf  # seen by the rows still to come, which are views
+    return torch.stack(rows)
+
+
+def _pack(x: Tensor, factor: int) -> Tensor:
+    """Shrink images (m * factor**2, C, H, W) into the tiles that `Decoder` cuts: (m, C, H, W)."""
+    if x.dim() != 4:
+        raise DataError(f"{DECODED} needs images, found records of shape {tuple(x.shape[1:])}.")
+    height, width = x.shape[-2:]
+    rows = [r * height // factor for r in range(factor + 1)]
+    cols = [r * width // factor for r in range(factor + 1)]
+    tiles = x.unflatten(0, (-1, factor, factor))
+    packed = torch.empty_like(tiles[:, 0, 0])
+    for i in range(factor):
+        for j in range(factor):
+            place = slice(rows[i], rows[i + 1]), slice(cols[j], cols[j + 1])
+            size = rows[i + 1] - rows[i], cols[j + 1] - cols[j]
+            packed[..., *place] = F.interpolate(tiles[:, i, j], size=size, mode="area")
+    return packed
+
+
+_PICKS: dict[str, Callable[[Tensor, int, Generator], Tensor]] = {
+    "random": _random,
+    "herding": _herding,
+    "kmeans": _kmeans,
+}
+
+BASELINES = tuple(_PICKS)
+"""Names of the baselines of every study."""
+
+DECODED = "random-decoded"
+"""Random records, factor**2 times as many, shrunk into the same stored pixels: the fair rival of a
+set with a decoder of that factor."""
