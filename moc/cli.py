@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from moc.errors import MocError, StudyError
+
+# Idle threads of small tensor operations should sleep: spinning, they starve their neighbours.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from moc.policy import Suggestion
@@ -83,7 +87,7 @@ def front(
 
 
 @app.command()
-def choose(
+def choose(  # noqa: PLR0913 - the options of the command
     study: Study = None,
     epsilon: Annotated[float | None, typer.Option(help="At most this epsilon.")] = None,
     error: Annotated[float | None, typer.Option(help="At most this clean error, 0 to 1.")] = None,

@@ -61,7 +61,7 @@ class Decoder:
         return torch.stack(tiles, dim=-4)
 
     def pack(self, x: Tensor) -> Tensor:
-        """Shrink training images (M * factor**2, C, H, W) into M stored ones, undoing `__call__`."""
+        """Shrink training images (M * factor**2, C, H, W) into M stored ones."""
         if self.factor == 1:
             return x
         tiles = x.unflatten(0, (-1, self.factor**2))

@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 
-def make_discrepancy(name: str) -> Discrepancy:
-    """A discrepancy by its name in study files."""
+def make_discrepancy(name: str, *, ridge: float | None = None) -> Discrepancy:
+    """A discrepancy by its name in study files; `ridge` is the λ of ridge risk."""
     if name not in DISCREPANCIES:
         raise StudyError(f"A discrepancy of {', '.join(DISCREPANCIES)} expected, found {name!r}.")
-    return DISCREPANCIES[name]()
+    kind = DISCREPANCIES[name]
+    return RidgeRisk(ridge) if kind is RidgeRisk and ridge is not None else kind()

@@ -84,6 +84,7 @@ class ObjectivesSection(_Section):
 
     generalization: Literal[tuple(DISCREPANCIES)] = "feature-mean"  # pyright: ignore[reportInvalidTypeForm]
     adversarial: Literal["attack", "teacher"] = "teacher"
+    ridge: float = Field(default=0.5, gt=0)
     batch: int = Field(default=256, gt=0)
     attacked: int = Field(default=64, gt=0)
     attack_steps: int = Field(default=4, gt=0)
@@ -145,6 +146,7 @@ class StudyConfig(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
+    threads: int | None = Field(default=None, gt=0)
     workers: int | None = Field(default=None, gt=0)
     data: DataSection
     privacy: PrivacySection | None = None

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from moc.condense.loop import Task, condense
 from moc.condense.scalarise import Normalisation
 from moc.data.storage import save_set
@@ -56,7 +58,7 @@ def run_study(
     """
     reporter = reporter or Silent()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with _locked(folder), _threads(config):
         _settle(config, folder)
         if StudyLedger(folder / "study.jsonl").find("finished") is None:
             run = _Run(config, folder, prepare(config, folder, reporter), reporter)
@@ -232,6 +234,17 @@ def _settle(config: StudyConfig, folder: Path) -> None:
             "A study is never continued under new settings: give it another name, or remove the "
             "folder (its privacy budget stays spent)."
         )
+
+
+@contextmanager
+def _threads(config: StudyConfig) -> Iterator[None]:
+    """Threads of this process: one where images are so small that more only get in the way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class Scorer:
     def measure(
         self, names: Sequence[str], held_out: str, title: str
     ) -> Iterator[tuple[str, Scores, float]]:
-        """Score `sets/NAME.safetensors` for each name, yielding (name, scores, seconds) as it comes.
+        """Score `sets/NAME.safetensors` for each name; yields (name, scores, seconds) as it comes.
 
         Nothing is yielded for test records that the study does not measure on. Epsilon is left
         at infinity: whoever knows what a set read fills it in.

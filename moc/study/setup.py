@@ -24,7 +24,7 @@ from moc.discrepancies import (
     TeacherAgreement,
     make_discrepancy,
 )
-from moc.errors import StudyError
+from moc.errors import DataError, StudyError
 from moc.evidence.held_out import HeldOut
 from moc.evidence.ledger import Budget, Ledger
 from moc.evidence.moments import Moments
@@ -107,6 +107,11 @@ def ladder_of(config: StudyConfig) -> Ladder:
     return Ladder(epsilons=p.epsilons, delta=p.delta, share=1.0 - p.scoring)
 
 
+def declared_info(config: StudyConfig) -> DataInfo:
+    """What is declared public about the records that a study condenses."""
+    return _parts(config)["train"].info
+
+
 def bank_of(config: StudyConfig, info: DataInfo) -> Bank:
     """The public networks."""
     return Bank(
@@ -128,7 +133,9 @@ def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
         evidence = _samples(config, ledger)
     else:
         evidence = _moments(config, ledger, folder, reporter)
-    generalization = make_discrepancy(config.objectives.generalization)
+    generalization = make_discrepancy(
+        config.objectives.generalization, ridge=config.objectives.ridge
+    )
     adversarial = (
         Adversarial(generalization)
         if config.objectives.adversarial == "attack"
@@ -170,11 +177,9 @@ def _parts(config: StudyConfig) -> dict[str, RealData]:
     sizes = {"reference": d.reference, "validation": d.validation}
     if separate is None:
         sizes["test"] = d.test
-    left = len(whole) - sum(sizes.values())
-    sizes = {name: size for name, size in sizes.items() if size}
-    names = ["train", *sizes]
-    split = whole.split([max(d.train or left, 1), *sizes.values()], seed=config.seed)
-    parts = dict(zip(names, split, strict=True))
+    left = max(len(whole) - sum(sizes.values()), 1)
+    sizes = {"train": d.train or left, **{name: size for name, size in sizes.items() if size}}
+    parts = dict(zip(sizes, whole.split(list(sizes.values()), seed=config.seed), strict=True))
     if separate is not None:
         parts["test"] = separate.split([d.test], seed=config.seed)[0]
     return parts
@@ -182,8 +187,6 @@ def _parts(config: StudyConfig) -> dict[str, RealData]:
 
 def _test_part(config: StudyConfig) -> RealData | None:
     """The source's own test records; None where it has none and the split has to give them."""
-    from moc.errors import DataError
-
     try:
         return load(config.data.source, path=config.data.path, part="test")
     except DataError:

@@ -1,0 +1,80 @@
+"""The command line on a stored study: output, exit codes, and words instead of tracebacks."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from fake_study import fake_study
+from typer.testing import CliRunner
+
+from moc.cli import app
+from moc.errors import MocError
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """A folder of runs with one study that reads back from its own ledgers."""
+    from moc.study import folder
+
+    study = fake_study(tmp_path / "runs" / "demo")
+    monkeypatch.setattr(folder, "read_study", lambda _path: study)
+    return tmp_path / "runs"
+
+
+def invoke(*arguments):
+    result = runner.invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit | MocError):
+        raise result.exception
+    return result
+
+
+def test_help_names_every_command():
+    text = invoke("--help").output
+    for command in ("study", "front", "choose", "export", "ledger", "audit", "ui"):
+        assert command in text
+
+
+def test_front_as_json_has_a_row_for_each_trial_of_the_front(runs):
+    rows = json.loads(invoke("front", "demo", "--runs", runs, "--output", "json").output)
+    assert {row["kind"] for row in rows} == {"trial", "baseline"}
+    assert all(0 <= row["error"] <= 1 for row in rows)
+
+
+def test_choose_shows_reasons_and_exports_a_card(runs, tmp_path):
+    out = tmp_path / "chosen"
+    result = invoke("choose", "demo", "--runs", runs, "--epsilon", 8, "--out", out, "--no-mlflow")
+    assert result.exit_code == 0
+    assert result.output.startswith("1. trial-")
+    card = (out / "README.md").read_text()
+    assert "epsilon" in card.lower()
+    assert any(out.glob("*.safetensors"))
+
+
+def test_impossible_limits_are_explained(runs):
+    result = invoke("choose", "demo", "--runs", runs, "--error", 0.0001, "--no-mlflow")
+    assert isinstance(result.exception, MocError)
+    assert "Closest is trial-" in str(result.exception)
+
+
+def test_a_wrong_trial_number_is_explained(runs, tmp_path):
+    result = invoke("export", 999, tmp_path / "out", "demo", "--runs", runs)
+    assert "not 999" in str(result.exception)
+
+
+def test_a_missing_study_is_one_sentence_and_exit_code_2(tmp_path):
+    command = [sys.executable, "-m", "moc.cli", "front", "nothing", "--runs", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "moc study studies/digits.toml" in done.stderr
+
+
+def test_a_broken_study_file_is_refused_before_anything_is_run(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text("name = 'x'\n")
+    result = invoke("study", path, "--runs", tmp_path / "runs")
+    assert "data" in str(result.exception)
+    assert not (tmp_path / "runs").exists()
