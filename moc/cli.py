@@ -234,6 +234,9 @@ def _show(record: StudyRecord) -> None:
     volume = f"{record.hypervolume[-1]:.3f}" if record.hypervolume else "not measured yet"
     console.print(f"Hypervolume (share of the study's fixed frame): {volume}", highlight=False)
     console.print(f"Privacy: {record.privacy[-1]}", highlight=False)
+    if record.masking is not None:
+        style = None if record.masking.passed else "bold red"
+        console.print(f"Masking checks: {record.masking.words()}", style=style, highlight=False)
 
 
 def _suggestion_text(place: int, suggestion: Suggestion) -> str:

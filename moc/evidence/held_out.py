@@ -114,6 +114,16 @@ class HeldOut:
         """What another process gets: enough to count, and no ledger to publish with."""
         return {**self.__dict__, "_ledger": None}
 
+    def examine(self, limit: int) -> tuple[Tensor, Tensor]:
+        """The first records (n, *shape) float32 in [0, 1] and labels, for checks of the attacks.
+
+        Raises:
+            PrivacyError: If the records are private: only counts of them can be paid for.
+        """
+        if not self.public:
+            raise PrivacyError("Private records are counted, not handed out.")
+        return as_unit(self._records.x[:limit]), self._records.y[:limit]
+
     def count(self, outcome: Callable[[Tensor, Tensor], Tensor]) -> Counts:
         """Sum outcomes over the records; may run in another process than `publish`.
 

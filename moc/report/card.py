@@ -60,6 +60,7 @@ def card_text(card: dict[str, Any]) -> str:
         "choice has seen: quote those. Baselines are real records of the same number, scored in "
         "the same way; they are not private.",
         _ROBUST,
+        f"Masking checks: {card['masking']}.",
         "## Privacy",
         *_privacy(card["privacy"]),
         "## Settings of the study",

@@ -52,6 +52,7 @@ def write_page(study: StudyRecord, path: Path) -> Path:
             f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(value)}</dd></div>"
             for term, value in _facts(study)
         ),
+        "masking": _masking(study),
         "privacy": _privacy(study),
         # No value may end the script element that holds it.
         "data": json.dumps(_data(study), allow_nan=False).replace("<", "\\u003c"),
@@ -114,6 +115,21 @@ def _privacy(study: StudyRecord) -> str:
         f"{accesses}<div><h3>What epsilon promises</h3><p>{html.escape(PROMISE)}</p></div>"
         f"<div><h3>What it does not promise</h3>{_list(NOT_PROMISED, tag='ul')}</div>"
         "</div></section>"
+    )
+
+
+def _masking(study: StudyRecord) -> str:
+    """The section that says whether robust errors can be believed; empty if nobody asked."""
+    if study.masking is None:
+        return ""
+    items = [
+        f"{'✓' if passed else '✗ FAILED:'} {name} ({detail})"
+        for name, passed, detail in study.masking.checks
+    ]
+    return (
+        '<section class="card"><h2>Masking checks</h2><p class="hint">An attack that fails because '
+        "gradients are hidden makes a set look robust. "
+        f"{html.escape(study.masking.words())}.</p>{_list(items, tag='ul')}</section>"
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moc.data.storage import save_set
-from moc.evaluate import BASELINES, select
+from moc.evaluate import BASELINES, DECODED, select
 from moc.study.folder import read_study, scores_to_json
 
 if TYPE_CHECKING:
@@ -29,10 +29,15 @@ def score_baselines(
     if materials.reference is None or config.privacy_pays_for_scores:
         return
     x, y = materials.reference
-    names = [name for name in BASELINES if ledger.find("baseline", name=name) is None]
-    per_class, seed = config.condense.per_class, config.seed
+    info, per_class = materials.evidence.info, config.condense.per_class
+    factors = dict.fromkeys(BASELINES, 1)
+    if config.condense.factor > 1:
+        factors[DECODED] = config.condense.factor
+    names = [name for name in factors if ledger.find("baseline", name=name) is None]
     for name in names:
-        chosen = select(name, x, y, materials.evidence.info, per_class=per_class, seed=seed)
+        chosen = select(
+            name, x, y, info, per_class=per_class, seed=config.seed, factor=factors[name]
+        )
         save_set(chosen, folder / "sets" / f"{name}.safetensors")
     reports = {
         name: scores_to_json(scores)
@@ -42,6 +47,18 @@ def score_baselines(
         ledger.append(
             "baseline", name=name, scores=scores_to_json(scores), report=reports.get(name)
         )
+
+
+def check_masking(folder: Path, ledger: StudyLedger, scorer: Scorer) -> None:
+    """Ask of the most robust set of the front whether its robust error can be believed."""
+    study = read_study(folder)
+    if not study.front or ledger.find("masking") is not None:
+        return
+    number = min(study.front, key=lambda n: study.trial(n).scores.robust_error.mean)
+    checks = scorer.masking(study.trial(number).name)
+    if checks is not None:
+        rows = [[check.name, check.passed, check.detail] for check in checks]
+        ledger.append("masking", trial=number, checks=rows)
 
 
 def report_front(folder: Path, ledger: StudyLedger, scorer: Scorer) -> None:

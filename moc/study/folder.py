@@ -26,7 +26,7 @@ from moc.search.front import (
 )
 from moc.search.space import Weighting
 from moc.study.ledger import StudyLedger
-from moc.study.records import Baseline, StudyRecord, Trial
+from moc.study.records import Baseline, MaskingChecks, StudyRecord, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +73,7 @@ def read_study(folder: Path) -> StudyRecord:
         epsilon=privacy.epsilon(),
         delta=privacy.budget.delta if privacy.budget else None,
         privacy=privacy.words(),
+        masking=_masking(ledger),
         complete=ledger.find("finished") is not None,
         **_front(trials, reference_of(ledger), seed=config["seed"]),
     )
@@ -140,6 +141,15 @@ def _baselines(ledger: StudyLedger) -> tuple[Baseline, ...]:
             report=scores_from_json(event["report"]) if event["report"] else None,
         )
         for event in ledger.all("baseline")
+    )
+
+
+def _masking(ledger: StudyLedger) -> MaskingChecks | None:
+    event = ledger.find("masking")
+    if event is None:
+        return None
+    return MaskingChecks(
+        trial=event["trial"], checks=tuple((name, ok, words) for name, ok, words in event["checks"])
     )
 
 

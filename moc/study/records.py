@@ -60,6 +60,34 @@ class Baseline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MaskingChecks:
+    """Whether the robust scores can be believed: checks for hidden gradients on one network.
+
+    Attributes:
+        trial: The trial examined, the most robust one of the front.
+        checks: (what should hold, whether it does, the numbers behind it) for each check.
+    """
+
+    trial: int
+    checks: tuple[tuple[str, bool, str], ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all hold."""
+        return all(passed for _, passed, _ in self.checks)
+
+    def words(self) -> str:
+        """One line for a person; failures are named with their numbers."""
+        failed = [f"{name} ({detail})" for name, passed, detail in self.checks if not passed]
+        if not failed:
+            return f"all {len(self.checks)} passed on a network trained on trial-{self.trial:03d}"
+        return (
+            f"FAILED on a network trained on trial-{self.trial:03d}, so do not rely on the robust "
+            f"errors of this study: {'; '.join(failed)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """A whole study as read back from its folder.
 
@@ -75,6 +103,7 @@ class StudyRecord:
         epsilon: Total epsilon by the privacy ledger; infinity in an open study.
         delta: The delta that goes with it; None in an open study.
         privacy: The privacy ledger in words, one line an event.
+        masking: Whether the robust scores can be believed; None where it was not examined.
         complete: Whether the study has run to its end.
     """
 
@@ -89,6 +118,7 @@ class StudyRecord:
     epsilon: float
     delta: float | None
     privacy: tuple[str, ...] = ()
+    masking: MaskingChecks | None = None
     complete: bool = False
 
     def trial(self, number: int) -> Trial:

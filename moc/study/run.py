@@ -17,7 +17,7 @@ from moc.data.storage import save_set
 from moc.errors import StudyError
 from moc.search import make_engine
 from moc.search.space import SearchSpace, Weighting
-from moc.study.closing import report_front, score_baselines
+from moc.study.closing import check_masking, report_front, score_baselines
 from moc.study.folder import read_study, read_trials, scores_to_json
 from moc.study.ledger import StudyLedger
 from moc.study.reporter import Reporter, Silent
@@ -104,6 +104,7 @@ class _Run:
                 on_batch(study)
         score_baselines(self.config, self.folder, self.ledger, self.materials, self.scorer)
         report_front(self.folder, self.ledger, self.scorer)
+        check_masking(self.folder, self.ledger, self.scorer)
         self.ledger.append("finished")
 
     def _batches(self) -> list[int]:

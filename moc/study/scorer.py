@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from moc.evaluate import make_protocol, to_scores
+from moc.data.storage import load_set
+from moc.evaluate import make_protocol, to_scores, train
+from moc.evaluate.masking import Check, masking_report
 from moc.study.executors import Job, Workplace, make_executor
 from moc.study.setup import device_of, threat_of
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from moc.study.reporter import Reporter
     from moc.study.setup import Materials
 
+_EXAMINED = 200  # records that the masking checks attack
 _TEST_SEEDS = 500_000  # networks of the report are none of those that the search saw
 
 
@@ -36,10 +39,11 @@ class Scorer:
         self._held_out = {"validation": materials.validation}
         if materials.test is not None and config.evaluate.report_replicates:
             self._held_out["test"] = materials.test
-        protocol = make_protocol(
+        self._device = device_of(config)
+        self._protocol = make_protocol(
             config.evaluate.protocol, materials.evidence.info, threat_of(config)
         )
-        workplace = Workplace(protocol=protocol, held_out=self._held_out, device=device_of(config))
+        workplace = Workplace(protocol=self._protocol, held_out=self._held_out, device=self._device)
         self._executor = make_executor(workplace, workers=config.workers)
 
     def measure(
@@ -59,6 +63,25 @@ class Scorer:
             for done, (name, counts, seconds) in enumerate(self._executor.run(jobs), start=1):
                 yield name, to_scores(records.publish(counts), epsilon=math.inf), seconds
                 progress(done, len(jobs))
+
+    def masking(self, name: str) -> list[Check] | None:
+        """Masking checks of one network trained on a set; None where no records may be shown."""
+        if "test" not in self._held_out:
+            return None
+        job = self._job(name, "test")
+        x, y = self._held_out["test"].examine(_EXAMINED)
+        with self._reporter.stage("checking the attacks for masked gradients"):
+            network = train(
+                load_set(job.path), self._protocol, seed=job.seeds[0], device=self._device
+            )
+            return masking_report(
+                network,
+                x.to(self._device),
+                y.to(self._device),
+                threat=self._protocol.threat,
+                classes=network.head.out_features,
+                seed=job.seeds[0],
+            )
 
     def close(self) -> None:
         """Let the executor go."""
