@@ -164,3 +164,12 @@ def test_records_arrive_in_the_unit_interval():
     seen = []
     held_out.count(lambda x, y: (seen.append(x), all_right(x, y))[1])
     assert torch.equal(seen[0], part(unseal(data), slice(None)).x)
+
+
+def test_only_public_records_are_handed_out():
+    x, y = HeldOut(ledger_of(public=True), "validation").examine(5)
+    records = unseal(toy())
+    assert torch.equal(x, records.x[:5])
+    assert torch.equal(y, records.y[:5])
+    with pytest.raises(PrivacyError, match="counted, not handed out"):
+        HeldOut(ledger_of(), "validation", **PLAN).examine(5)
