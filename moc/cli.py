@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,6 +43,9 @@ _RUNS = Path("runs")
 def study(
     file: Annotated[Path, typer.Argument(help="The study file, such as studies/digits.toml.")],
     profile: Profile = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Another seed; the study is then called NAME-seedN.")
+    ] = None,
     runs: Runs = _RUNS,
     mlflow: Annotated[bool, typer.Option(help="Log to MLflow as the study runs.")] = True,
 ) -> None:
@@ -54,6 +57,8 @@ def study(
     from moc.study.run import run_study
 
     config = load_config(file, profile=profile)
+    if seed is not None:
+        config = config.model_copy(update={"seed": seed, "name": f"{config.name}-seed{seed}"})
     folder = runs / config.name
     reporter = Console()
     reporter.say(f"Study [bold]{config.name}[/bold] in {folder}")
@@ -116,7 +121,8 @@ def choose(  # noqa: PLR0913 - the options of the command
         raise StudyError(f"There are {len(suggestions)} suggestions; --take {take} names none.")
     chosen = suggestions[take - 1]
     folder = out or record.folder / "policy"
-    _export(record, chosen.trial.number, folder, (str(limits), chosen.reason), force=force)
+    why = {"reasons": (str(limits), chosen.reason), "compared": chosen.compared}
+    _export(record, chosen.trial.number, folder, force=force, **why)
     if mlflow:
         from moc.study.mlflow import set_policy_alias, sync
 
@@ -140,7 +146,7 @@ def export(
     record = _read(study, runs)
     if trial not in {t.number for t in record.trials}:
         raise StudyError(f"{record.name} has trials 0 to {len(record.trials) - 1}, not {trial}.")
-    _export(record, trial, out, (), force=force, form=form)
+    _export(record, trial, out, format=form, force=force)
 
 
 @app.command()
@@ -247,18 +253,10 @@ def _suggestion_text(place: int, suggestion: Suggestion) -> str:
     )
 
 
-def _export(
-    record: StudyRecord,
-    number: int,
-    folder: Path,
-    reasons: tuple[str, ...],
-    *,
-    force: bool,
-    form: Literal["safetensors", "npz"] = "safetensors",
-) -> None:
+def _export(record: StudyRecord, number: int, folder: Path, **options: Any) -> None:  # noqa: ANN401
     from moc.export import export_set
 
-    path = export_set(record, number, folder, format=form, reasons=reasons, force=force)
+    path = export_set(record, number, folder, **options)
     typer.echo(f"Exported trial {number} to {path}: read README.md there before using it.")
 
 

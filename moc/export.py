@@ -38,6 +38,7 @@ def export_set(
     *,
     format: Format = "safetensors",
     reasons: Sequence[str] = (),
+    compared: float | None = None,
     force: bool = False,
 ) -> Path:
     """Write the set of one trial with everything that its user should know.
@@ -50,6 +51,8 @@ def export_set(
         format: `safetensors` keeps the stored form, which `moc.data.storage.load_set` reads.
             `npz` holds records decoded for training, `x` (n, *shape) and `labels` (n, classes).
         reasons: Why this set was chosen, in words.
+        compared: Largest epsilon of the sets that took part in the choice; the study's total if
+            left out.
         force: Write even if the folder holds something; other files in it stay.
 
     Returns:
@@ -78,6 +81,9 @@ def export_set(
         (folder / stale).unlink(missing_ok=True)
     path = _write_set(synthetic, folder / f"set.{format}")
     card = _card(study, trial, synthetic, path)
+    if card["privacy"]["private"]:
+        choice = study.epsilon if compared is None else compared
+        card["privacy"]["epsilon_with_choice"] = max(choice, trial.scores.epsilon)
     card["reasons"] = list(reasons)
     contact_sheet(synthetic).save(folder / SHEET)
     (folder / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")

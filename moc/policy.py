@@ -83,11 +83,14 @@ class Suggestion:
         trial: The trial.
         reason: Why it is suggested, in words.
         next_step: What the cheapest move to another trial of the front would gain and cost.
+        compared: Largest epsilon of the sets that took part in the choice: what a set costs
+            together with the choice of it. Infinity in an open study.
     """
 
     trial: Trial
     reason: str
     next_step: str
+    compared: float
 
 
 def normalise(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,12 +168,15 @@ def suggest(
             "preferred. Run a private study, or choose by error and robust error."
         )
     z = normalise(_columns(front))
-    kept = [k for k, trial in enumerate(front) if _excess(trial, limits).max() <= 0]
+    # Sets above the limit on epsilon take no part in the choice, so that it costs no more.
+    pool = [k for k, trial in enumerate(front) if _excess(trial, limits)[2] <= 0]
+    kept = [k for k in pool if _excess(front[k], limits).max() <= 0]
     if not kept:
         raise PolicyError(_closest_miss(front, limits))
     reasons: dict[int, list[str]] = {}
     scope = "" if str(limits) == str(Limits()) else " within the limits"
-    for k, reason in _rules(z[kept], prefer, scope):
+    rows = normalise(_columns([front[k] for k in pool]))[[pool.index(k) for k in kept]]
+    for k, reason in _rules(rows, prefer, scope):
         if kept[k] in reasons or len(reasons) < 3:
             reasons.setdefault(kept[k], []).append(reason)
     return [
@@ -178,6 +184,7 @@ def suggest(
             trial=front[k],
             reason=f"{_sentence(words)}.{_certainty(study, front[k])}",
             next_step=_next_step(front, k, z, kept),
+            compared=max(front[k].scores.epsilon for k in pool),
         )
         for k, words in reasons.items()
     ]

@@ -91,8 +91,10 @@ def test_the_guarantee_is_complete(study, tmp_path):
     assert privacy["epsilon"] == study.trial(number).scores.epsilon
     assert privacy["epsilon_study"] == 8.31
     assert privacy["delta"] == 1e-5
+    assert privacy["epsilon_with_choice"] == 8.31
     for text in (
-        f"epsilon {privacy['epsilon']:g} at delta 1e-05",
+        "**This set and the choice of it are (8.31, 1e-05)-differentially private**",
+        f"made from the release's rung of epsilon {privacy['epsilon']:g}",
         "add or remove one record",
         "Unit of privacy: one record",
         "opacus PRV",
@@ -103,6 +105,16 @@ def test_the_guarantee_is_complete(study, tmp_path):
         *study.privacy,
     ):
         assert text in readme
+
+
+def test_a_choice_among_small_budgets_costs_no_more_than_the_largest_of_them(study, tmp_path):
+    number = study.front[-1]
+    own = study.trial(number).scores.epsilon
+    folder = export_set(study, number, tmp_path / "out", compared=own)
+    assert strict(folder / "card.json")["privacy"]["epsilon_with_choice"] == own
+    assert f"epsilon {own:g} at delta 1e-05" in (folder / "README.md").read_text()
+    lower = export_set(study, number, tmp_path / "lower", compared=own / 2)
+    assert strict(lower / "card.json")["privacy"]["epsilon_with_choice"] == own
 
 
 def test_an_open_set_has_no_guarantee_and_no_number(tmp_path):

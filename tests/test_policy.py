@@ -185,6 +185,17 @@ def test_an_accountants_last_digit_does_not_break_a_limit(study):
     assert suggest(off, Limits(epsilon=4.0))[0].trial.number == 0
 
 
+def test_sets_above_the_limit_on_epsilon_have_no_part_in_the_choice(study):
+    low = [(0.30, 0.60, 2.0), (0.25, 0.70, 2.0), (0.20, 0.80, 4.0)]
+    for high in ([(0.10, 0.50, 8.0)], [(0.02, 0.95, 8.0)], [(0.19, 0.05, 8.0), (0.01, 0.9, 8.0)]):
+        chosen = suggest(with_front(study, low + high), Limits(epsilon=4.0))
+        values = [s.trial.scores.values() for s in chosen]
+        assert values == [
+            v.trial.scores.values() for v in suggest(with_front(study, low), Limits())
+        ]
+        assert {s.compared for s in chosen} == {4.0}
+
+
 def test_an_open_study_knows_no_epsilon(open_study):
     assert "epsilon" not in " ".join(
         s.reason + s.next_step for s in suggest(open_study, Limits(error=0.4))

@@ -144,10 +144,19 @@ def _privacy(privacy: dict[str, Any]) -> list[str]:
         return [f"**None.** {OPEN_WARNING}", accesses]
     delta = f"{privacy['delta']:g}"
     study = epsilon_words(privacy["epsilon_study"])
+    chosen = epsilon_words(privacy["epsilon_with_choice"])
+    alone = epsilon_words(privacy["epsilon"])
+    apart = (
+        "- The set alone was made from the release's rung of epsilon "
+        f"{alone}, and no score of a larger epsilon had a part in its weighting. Choosing it by "
+        f"its scores, against sets of up to epsilon {chosen}, is what costs {chosen}.\n"
+        if alone != chosen
+        else ""
+    )
     return [
-        f"**This set is ({epsilon_words(privacy['epsilon'])}, {delta})-differentially private**: "
-        f"epsilon {epsilon_words(privacy['epsilon'])} at delta {delta}.",
-        f"- Neighbouring data sets: {privacy['adjacency']}.\n"
+        f"**This set and the choice of it are ({chosen}, {delta})-differentially private**: "
+        f"epsilon {chosen} at delta {delta}.",
+        f"{apart}- Neighbouring data sets: {privacy['adjacency']}.\n"
         f"- Unit of privacy: {privacy['unit']}.\n"
         f"- Accountant: {privacy['accountant']}.\n"
         f"- All sets of the study together cost epsilon {study} at delta {delta}: count with that "

@@ -133,9 +133,14 @@ class EvaluateSection(_Section):
 
 
 class SearchSection(_Section):
-    """`[search]`: who asks for weightings, how many, and how many are condensed together."""
+    """`[search]`: who asks for weightings, how many, and how many are condensed together.
+
+    A private study searches every rung by itself, in turn. `initial` points of a Bayesian search
+    (on every rung) come from the Sobol sequence.
+    """
 
     engine: Literal[ENGINES] = "bayesian"  # pyright: ignore[reportInvalidTypeForm]
+    initial: int = Field(default=2, ge=2)
     trials: int = Field(default=24, gt=0)
     batch: int = Field(default=6, gt=0)
 

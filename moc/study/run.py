@@ -15,7 +15,8 @@ from moc.condense.loop import Task, condense
 from moc.condense.scalarise import Normalisation
 from moc.data.storage import save_set
 from moc.errors import StudyError
-from moc.search import make_engine
+from moc.search import Engine, make_engine
+from moc.search.laddered import LadderedSearch
 from moc.search.space import SearchSpace, Weighting
 from moc.study.closing import check_masking, report_front, score_baselines
 from moc.study.folder import read_study, read_trials, scores_to_json
@@ -84,7 +85,7 @@ class _Run:
         rungs = range(len(materials.evidence.epsilons))
         charged = [materials.ledger.epsilon(rung) for rung in rungs]
         self.space = SearchSpace(epsilons=materials.evidence.epsilons)
-        self.engine = make_engine(config.search.engine, self.space, config.seed)
+        self.engine = _make_search(config, self.space)
         if self.ledger.find("started") is None:
             classes = len(materials.evidence.info.classes)
             self.ledger.append("started", classes=classes, epsilons=charged)
@@ -206,6 +207,15 @@ class _Run:
         for trial in read_trials(self.ledger):
             if trial.number in numbers:
                 self.engine.tell(trial.weighting, trial.scores.values(), trial.scores.errors())
+
+
+def _make_search(config: StudyConfig, space: SearchSpace) -> Engine | LadderedSearch:
+    """One engine for an open study, one for every rung of a private one."""
+    name, seed = config.search.engine, config.seed
+    settings = {"initial": config.search.initial} if name == "bayesian" else {}
+    if space.epsilons:
+        return LadderedSearch(name, space, seed=seed, **settings)
+    return make_engine(name, space, seed, **settings)
 
 
 def _weighting(row: dict[str, Any]) -> Weighting:
