@@ -133,6 +133,7 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
         ),
         "scores": {"validation": _scores(trial.scores), "test": _scores(trial.report)},
         "baselines": [{k: v for k, v in row.items() if "epsilon" not in k} for row in rows],
+        "protocol": study.protocol or "not recorded",
         "masking": study.masking.words() if study.masking else "not examined",
         "privacy": _privacy(study, trial),
         "settings": study.config,

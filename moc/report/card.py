@@ -59,6 +59,7 @@ def card_text(card: dict[str, Any]) -> str:
         "looks slightly too good on them. Test values come from fresh networks on records that no "
         "choice has seen: quote those. Baselines are real records of the same number, scored in "
         "the same way; they are not private.",
+        f"Protocol: {card['protocol']}",
         _ROBUST,
         f"Masking checks: {card['masking']}.",
         "## Privacy",

@@ -73,6 +73,7 @@ def read_study(folder: Path) -> StudyRecord:
         epsilon=privacy.epsilon(),
         delta=privacy.budget.delta if privacy.budget else None,
         privacy=privacy.words(),
+        protocol=(ledger.find("started") or {}).get("protocol", ""),
         masking=_masking(ledger),
         complete=ledger.find("finished") is not None,
         **_front(trials, reference_of(ledger), seed=config["seed"]),

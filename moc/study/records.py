@@ -103,6 +103,7 @@ class StudyRecord:
         epsilon: Total epsilon by the privacy ledger; infinity in an open study.
         delta: The delta that goes with it; None in an open study.
         privacy: The privacy ledger in words, one line an event.
+        protocol: How sets were scored, in words.
         masking: Whether the robust scores can be believed; None where it was not examined.
         complete: Whether the study has run to its end.
     """
@@ -118,6 +119,7 @@ class StudyRecord:
     epsilon: float
     delta: float | None
     privacy: tuple[str, ...] = ()
+    protocol: str = ""
     masking: MaskingChecks | None = None
     complete: bool = False
 

@@ -86,11 +86,12 @@ class _Run:
         charged = [materials.ledger.epsilon(rung) for rung in rungs]
         self.space = SearchSpace(epsilons=materials.evidence.epsilons)
         self.engine = _make_search(config, self.space)
-        if self.ledger.find("started") is None:
-            classes = len(materials.evidence.info.classes)
-            self.ledger.append("started", classes=classes, epsilons=charged)
         materials.validation.already_published(len(self.ledger.all("scored")))
         self.scorer = Scorer(config, folder, materials, reporter)
+        if self.ledger.find("started") is None:
+            classes = len(materials.evidence.info.classes)
+            protocol = self.scorer.describe()
+            self.ledger.append("started", classes=classes, epsilons=charged, protocol=protocol)
 
     def all(self, on_batch: Callable[[StudyRecord], None] | None) -> None:
         """Every batch that is not finished yet, then baselines and report."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moc.data.storage import load_set
-from moc.evaluate import make_protocol, to_scores, train
+from moc.evaluate import make_protocol, suite_for, to_scores, train
 from moc.evaluate.masking import Check, masking_report
 from moc.study.executors import Job, Workplace, make_executor
 from moc.study.setup import device_of, threat_of
@@ -45,6 +46,11 @@ class Scorer:
         )
         workplace = Workplace(protocol=self._protocol, held_out=self._held_out, device=self._device)
         self._executor = make_executor(workplace, workers=config.workers)
+
+    def describe(self) -> str:
+        """The protocol in words, with the attacks that really run on the validation records."""
+        suite = suite_for(self._protocol, self._held_out["validation"])
+        return replace(self._protocol, suite=suite).describe()
 
     def measure(
         self, names: Sequence[str], held_out: str, title: str
