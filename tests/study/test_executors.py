@@ -1,0 +1,71 @@
+"""One contract for executors: same jobs, same counts, whoever does them."""
+
+import pytest
+import torch
+
+from moc.attacks import Attack, Threat
+from moc.data.storage import save_set
+from moc.evaluate import make_protocol, select
+from moc.evaluate.robust import Suite
+from moc.evidence.held_out import HeldOut
+from moc.evidence.ledger import Ledger
+from moc.evidence.reference import reference_records
+from moc.study.executors import Inline, Job, Processes, Workplace, make_executor
+
+
+@pytest.fixture(scope="module")
+def work(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
+    ledger = Ledger(None)
+    train, held_out = digits.split([300, 40], seed=0)
+    info = ledger.own("train", train)
+    ledger.own("validation", held_out)
+    x, y = reference_records(ledger, "train")
+    for seed in range(3):
+        chosen = select("random", x, y, info, per_class=2, seed=seed)
+        save_set(chosen, folder / f"set-{seed}.safetensors")
+    suite = Suite(name="one", attacks=(Attack(name="fgsm", steps=1),))
+    protocol = make_protocol("fast", info, Threat(eps=0.1), suite=suite, epochs=5)
+    held = {"validation": HeldOut(ledger, "validation")}
+    jobs = [
+        Job(
+            key=f"set-{s}",
+            path=folder / f"set-{s}.safetensors",
+            held_out="validation",
+            seeds=(1, 2),
+        )
+        for s in range(3)
+    ]
+    return Workplace(protocol=protocol, held_out=held, device="cpu"), jobs
+
+
+def results(executor, jobs):
+    try:
+        return {key: counts.sums for key, counts, _ in executor.run(jobs)}
+    finally:
+        executor.close()
+
+
+def test_processes_count_what_this_process_counts(work):
+    workplace, jobs = work
+    here = results(Inline(workplace), jobs)
+    there = results(Processes(workplace, workers=2), jobs)
+    assert here.keys() == there.keys() == {"set-0", "set-1", "set-2"}
+    assert all(torch.equal(here[key], there[key]) for key in here)
+    assert here["set-0"].shape == (2, 2)
+
+
+def test_an_executor_can_run_again_and_nothing_is_nothing(work):
+    workplace, jobs = work
+    executor = Inline(workplace)
+    first = {key: counts.sums for key, counts, _ in executor.run(jobs[:1])}
+    again = {key: counts.sums for key, counts, _ in executor.run(jobs[:1])}
+    assert torch.equal(first["set-0"], again["set-0"])
+    assert list(executor.run([])) == []
+
+
+def test_one_worker_or_a_gpu_means_this_process(work):
+    workplace, _ = work
+    assert isinstance(make_executor(workplace, workers=1), Inline)
+    gpu = Workplace(protocol=workplace.protocol, held_out={}, device="cuda")
+    assert isinstance(make_executor(gpu, workers=None), Inline)

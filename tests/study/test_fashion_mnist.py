@@ -1,0 +1,46 @@
+"""The Fashion-MNIST studies on a slice of the real data, where it is installed."""
+
+from pathlib import Path
+
+import pytest
+
+from moc.data import find_fashion_mnist
+from moc.errors import DataError
+from moc.study.config import load_config, parse_config
+from moc.study.run import run_study
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def installed() -> bool:
+    try:
+        return find_fashion_mnist().is_dir()
+    except DataError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not installed(), reason="Fashion-MNIST is not on this machine")
+@pytest.mark.parametrize("name", ["fashion_mnist", "fashion_mnist_private"])
+def test_a_slice_of_the_study_runs_to_its_end(name, tmp_path):
+    tables = load_config(STUDIES / f"{name}.toml").model_dump(mode="json")
+    tables["data"] |= {"train": 400, "validation": 20, "test": 20}
+    tables["condense"] |= {"steps": 3, "per_class": 2}
+    tables["teacher"] |= {
+        "steps": 2,
+        "proxy_steps": 2,
+        "proxy_per_class": 2,
+        "network": "convnet3-w8",
+    }
+    tables["bank"] |= {"networks": ["convnet3-w8"]}
+    tables["evaluate"] |= {"replicates": 1, "report_replicates": 1}
+    tables["search"] |= {"trials": 2, "batch": 2}
+    tables["workers"] = 1
+    if tables["privacy"]:
+        tables["privacy"] |= {"epsilons": [8.0, 1.0], "networks": 2}
+    study = run_study(parse_config(tables, where="test"), tmp_path / name)
+    assert study.complete
+    assert study.front
+    assert study.masking is not None
+    assert (study.delta is not None) == ("private" in name)
+    assert {b.name for b in study.baselines} == {"random", "herding", "kmeans"}
