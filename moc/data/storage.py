@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from moc.data.real import DataInfo
 from moc.data.synthetic import Decoder, SyntheticSet
@@ -19,11 +19,9 @@ def save_set(synthetic: SyntheticSet, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = {"info": json.dumps(asdict(synthetic.info)), "factor": str(synthetic.decoder.factor)}
     part = path.with_suffix(path.suffix + ".part")
-    save_file(
-        {"x": synthetic.x.contiguous().cpu(), "labels": synthetic.labels.contiguous().cpu()},
-        part,
-        metadata=meta,
-    )
+    tensors = {"x": synthetic.x.contiguous().cpu(), "labels": synthetic.labels.contiguous().cpu()}
+    # As bytes, not by safetensors' own writer, which gives files to their owner alone.
+    part.write_bytes(save(tensors, metadata=meta))
     part.replace(path)
     return path
 
