@@ -10,6 +10,7 @@ from moc.evidence.accountant import ACCOUNTANT
 from moc.evidence.audit import BankReport, audit_bank, audit_study
 from moc.evidence.base import Evidence
 from moc.evidence.gaussian_audit import AuditReport, audit_release
+from moc.evidence.heads import HeadsAttack, linear_heads
 from moc.evidence.held_out import Counts, HeldOut, Rates
 from moc.evidence.isolation import require_isolated
 from moc.evidence.ledger import Ledger
@@ -32,6 +33,7 @@ __all__ = [
     "Budget",
     "Counts",
     "Evidence",
+    "HeadsAttack",
     "HeldOut",
     "Ladder",
     "Ledger",
@@ -48,6 +50,7 @@ __all__ = [
     "audit_release",
     "audit_study",
     "draw",
+    "linear_heads",
     "reference_records",
     "require_isolated",
 ]

@@ -13,6 +13,7 @@ from moc.data._vault import Records
 from moc.errors import PrivacyError
 from moc.evidence.gaussian_audit import AuditReport, audit_release
 from moc.evidence.isolation import probes, require_isolated
+from moc.evidence.release import Rung, noised
 from moc.evidence.statistics import CLIP, GRID
 
 if TYPE_CHECKING:
@@ -85,6 +86,21 @@ def audit_bank(statistics: Statistics, *, attack: RecordAttack | None = None) ->
         moved=max(moved) / (CLIP * GRID),
         fault=fault,
     )
+
+
+def stand_in(statistics: Statistics, ladder: Ladder, tier: Tier) -> list[Rung]:
+    """A release of public records of noise, for what an audit needs a release to make.
+
+    Args:
+        statistics: The study's.
+        ladder: The rungs, with their noise.
+        tier: How noise is drawn.
+    """
+    sums = statistics.sums(probes(statistics.bank.info, statistics.batch))
+    return [
+        Rung(epsilon=epsilon, **tensors)
+        for epsilon, tensors in zip(ladder.epsilons, noised(sums, ladder, tier), strict=True)
+    ]
 
 
 def norm_of(sums: Sums) -> float:
