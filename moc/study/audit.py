@@ -1,12 +1,14 @@
-"""The audit that a study file asks for: its own networks, ladder and noise."""
+"""The audit that a study file asks for: its own networks, attack, ladders and noise."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moc.errors import StudyError
-from moc.evidence.audit import audit_study
-from moc.study.setup import declared_info, ladder_of, statistics_of
+from moc.evidence.audit import audit_study, stand_in
+from moc.study.releases import attack_under_heads, rounds_of, statistics_of
+from moc.study.setup import declared_info
 
 if TYPE_CHECKING:
     from moc.evidence.audit import BankReport
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 def audit_config(config: StudyConfig) -> tuple[AuditReport | BankReport, ...]:
     """Audit the release that this study would draw; no record takes part, and nothing is spent.
 
+    A study of two rounds has both audited, each against its own share of the budget, the second
+    with the study's attack under heads that public records of noise stand in for T to make.
+
     Raises:
         StudyError: If the study is open: it claims nothing that could be audited.
     """
@@ -26,4 +31,13 @@ def audit_config(config: StudyConfig) -> tuple[AuditReport | BankReport, ...]:
             "[privacy] table, as in studies/digits.toml."
         )
     statistics = statistics_of(config, declared_info(config))
-    return audit_study(statistics, ladder_of(config), config.privacy.tier)
+    rounds, tier = rounds_of(config), config.privacy.tier
+    reports: list[AuditReport | BankReport] = []
+    for key, ladder in rounds.items():
+        attack = None
+        if key == "release/attacked":
+            attack = attack_under_heads(config, statistics, stand_in(statistics, ladder, tier))
+        found = audit_study(statistics, ladder, tier, attack=attack)
+        titled = len(rounds) > 1
+        reports += [replace(r, name=f"{key}: {r.name}") if titled else r for r in found]
+    return tuple(reports)

@@ -47,7 +47,8 @@ class PrivacySection(_Section):
 
     `epsilons` is the ladder, largest first, and its first entry is the budget for everything that
     the study does. Of 1/σ², the share `scoring` pays for scores on private held-out records; 0
-    declares them public.
+    declares them public. Of the rest, which is the release's, the share `attacked` goes to the
+    round of attacked records where `[objectives]` asks for one.
     """
 
     epsilons: tuple[float, ...] = Field(min_length=1)
@@ -57,6 +58,7 @@ class PrivacySection(_Section):
     width: int | None = Field(default=None, gt=0)
     tier: Literal["standard", "hardened"] = "standard"
     scoring: float = Field(default=0.0, ge=0, lt=1)
+    attacked: float = Field(default=0.5, gt=0, lt=1)
 
     @field_validator("epsilons")
     @classmethod
@@ -79,11 +81,13 @@ class ObjectivesSection(_Section):
     """`[objectives]`: which discrepancy, and how the adversarial objective is made of it.
 
     `attack`: the discrepancy on records under attack (open studies; needs samples of T).
+    `release`: the discrepancy on a second release, of records attacked under heads from the first
+    (private studies; takes the share `attacked` of the budget, see `[privacy]`).
     `teacher`: agreement with networks trained adversarially on what condensation may read.
     """
 
     generalization: Literal[tuple(DISCREPANCIES)] = "feature-mean"  # pyright: ignore[reportInvalidTypeForm]
-    adversarial: Literal["attack", "teacher"] = "teacher"
+    adversarial: Literal["attack", "release", "teacher"] = "teacher"
     ridge: float = Field(default=0.5, gt=0)
     batch: int = Field(default=256, gt=0)
     attacked: int = Field(default=64, gt=0)
@@ -173,7 +177,13 @@ class StudyConfig(_Section):
         if self.privacy is not None and self.objectives.adversarial == "attack":
             raise StudyError(
                 "adversarial = 'attack' reads records of T in every step, which a private study "
-                "cannot; use adversarial = 'teacher', or remove [privacy]."
+                "cannot; use adversarial = 'teacher' or 'release', or remove [privacy]."
+            )
+        if self.privacy is None and self.objectives.adversarial == "release":
+            raise StudyError(
+                "adversarial = 'release' reads a private release of attacked records, and this "
+                "study has no [privacy] table; use 'attack', which attacks the records themselves, "
+                "or 'teacher', or add [privacy]."
             )
         ridge = self.objectives.generalization == "ridge-risk"
         if ridge and self.privacy is not None and self.privacy.second == 0:

@@ -10,7 +10,7 @@ from moc.data.storage import load_set
 from moc.evaluate import make_protocol, suite_for, to_scores, train
 from moc.evaluate.masking import Check, masking_report
 from moc.study.executors import Job, Workplace, make_executor
-from moc.study.setup import device_of, threat_of
+from moc.study.releases import device_of, threat_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

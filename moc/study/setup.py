@@ -6,43 +6,26 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
-from moc.attacks import Attack, Threat
-from moc.bank import Bank
 from moc.condense.loop import CondenseSettings
-from moc.condense.proxy import make_proxies
 from moc.condense.scalarise import make_scalariser
-from moc.condense.teacher import TeacherSettings, train_teachers
-from moc.data.augment import Augmentation
 from moc.data.sources import load
-from moc.discrepancies import (
-    Adversarial,
-    Generalization,
-    Objective,
-    PrivacyBudget,
-    TeacherAgreement,
-    make_discrepancy,
-)
-from moc.errors import DataError, StudyError
+from moc.errors import DataError
 from moc.evidence.held_out import HeldOut
 from moc.evidence.ledger import Budget, Ledger
-from moc.evidence.moments import Moments
 from moc.evidence.reference import reference_records
-from moc.evidence.release import Ladder, draw
 from moc.evidence.samples import AttackedBatch, Samples
-from moc.evidence.statistics import Statistics
-from moc.networks import NetworkSpec
+from moc.study.objectives import make_objectives
+from moc.study.releases import attack_of, bank_of, draw_moments, ladder_of, threat_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
 
-    from moc.condense.teacher import BatchSource
     from moc.data.real import DataInfo, RealData
+    from moc.discrepancies import Objective
     from moc.evidence.base import Evidence
+    from moc.evidence.moments import Moments
     from moc.study.config import StudyConfig
     from moc.study.reporter import Reporter
 
@@ -70,13 +53,6 @@ class Materials:
     reference: tuple[Tensor, Tensor] | None
 
 
-def device_of(config: StudyConfig) -> str:
-    """The device to condense on: `auto` takes a GPU where there is one."""
-    if config.device != "auto":
-        return config.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def rungs_of(config: StudyConfig) -> int:
     """Number of rungs; an open study has one."""
     return len(config.privacy.epsilons) if config.privacy else 1
@@ -87,41 +63,9 @@ def planned_trials(config: StudyConfig) -> int:
     return 2 * rungs_of(config) + config.search.trials
 
 
-def statistics_of(config: StudyConfig, info: DataInfo) -> Statistics:
-    """What a private study sums; all of it fixed before T is read."""
-    if config.privacy is None:
-        raise StudyError("An open study releases nothing: its file has no [privacy] table.")
-    return Statistics(
-        bank=bank_of(config, info),
-        networks=config.privacy.networks,
-        mean=1.0 - config.privacy.second,
-        second=config.privacy.second,
-    )
-
-
-def ladder_of(config: StudyConfig) -> Ladder:
-    """The rungs of a private study, less what scoring takes."""
-    if config.privacy is None:
-        raise StudyError("An open study has no ladder: its file has no [privacy] table.")
-    p = config.privacy
-    return Ladder(epsilons=p.epsilons, delta=p.delta, share=1.0 - p.scoring)
-
-
 def declared_info(config: StudyConfig) -> DataInfo:
     """What is declared public about the records that a study condenses."""
     return _parts(config)["train"].info
-
-
-def bank_of(config: StudyConfig, info: DataInfo) -> Bank:
-    """The public networks."""
-    return Bank(
-        info=info,
-        specs=tuple(NetworkSpec.parse(name) for name in config.bank.networks),
-        seed=config.seed,
-        augmentation=Augmentation.dsa(info.mirrored) if config.bank.augmentation else None,
-        width=config.privacy.width if config.privacy else None,
-        device=device_of(config),
-    )
 
 
 def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
@@ -132,22 +76,11 @@ def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
     if config.privacy is None:
         evidence = _samples(config, ledger)
     else:
-        evidence = _moments(config, ledger, folder, reporter)
-    generalization = make_discrepancy(
-        config.objectives.generalization, ridge=config.objectives.ridge
-    )
-    adversarial = (
-        Adversarial(generalization)
-        if config.objectives.adversarial == "attack"
-        else _teacher_agreement(config, evidence, settings, reporter)
-    )
-    multipliers = ladder_of(config).multipliers() if config.privacy else ()
-    delta = config.privacy.delta if config.privacy else 1e-5
-    budget = PrivacyBudget(multipliers, delta=delta).to(device_of(config))
+        evidence = draw_moments(config, ledger, folder, reporter)
     return Materials(
         ledger=ledger,
         evidence=evidence,
-        objectives=(Generalization(generalization), adversarial, budget),
+        objectives=make_objectives(config, evidence, settings, reporter),
         settings=settings,
         validation=_validation(config, ledger),
         test=None if config.privacy_pays_for_scores else HeldOut(ledger, "test"),
@@ -212,70 +145,12 @@ def _condense_settings(config: StudyConfig) -> CondenseSettings:
 def _samples(config: StudyConfig, ledger: Ledger) -> Samples:
     o = config.objectives
     attacked = AttackedBatch(
-        attack=Attack(name="pgd-margin", steps=o.attack_steps),
+        attack=attack_of(config),
         threat=threat_of(config),
         batch=o.attacked,
     )
     bank = bank_of(config, ledger.info("train"))
     return Samples(ledger, bank=bank, attacked=attacked, batch=o.batch, seed=config.seed)
-
-
-def _moments(config: StudyConfig, ledger: Ledger, folder: Path, reporter: Reporter) -> Moments:
-    assert config.privacy is not None
-    statistics = statistics_of(config, ledger.info("train"))
-    with reporter.stage("one pass over the private records") as progress:
-        rungs = draw(
-            ledger,
-            statistics,
-            ladder_of(config),
-            folder=folder / "release",
-            tier=config.privacy.tier,
-            progress=progress,
-        )
-    return Moments(statistics, rungs)
-
-
-def _teacher_agreement(
-    config: StudyConfig, evidence: Samples | Moments, settings: CondenseSettings, reporter: Reporter
-) -> TeacherAgreement:
-    t = config.teacher
-    sources: Sequence[BatchSource]
-    if isinstance(evidence, Samples):
-        sources = [evidence]
-    else:
-        with reporter.stage("a proxy from the release, for every rung") as progress:
-            sources = make_proxies(
-                evidence,
-                per_class=t.proxy_per_class,
-                settings=replace(settings, steps=t.proxy_steps),
-                seed=config.seed,
-                progress=progress,
-            )
-    taught = TeacherSettings(
-        network=NetworkSpec.parse(t.network),
-        count=t.count,
-        steps=t.steps,
-        batch=t.batch,
-        lr=t.lr,
-        attack_steps=config.objectives.attack_steps,
-    )
-    teachers = []
-    for number, source in enumerate(sources, start=1):
-        with reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
-            trained = train_teachers(
-                source,
-                settings=taught,
-                threat=threat_of(config),
-                seed=config.seed,
-                progress=progress,
-            )
-            teachers.append(trained)
-    return TeacherAgreement(teachers)
-
-
-def threat_of(config: StudyConfig) -> Threat:
-    """What robustness is measured against."""
-    return Threat(norm=config.threat.norm, eps=config.threat.eps)
 
 
 def _validation(config: StudyConfig, ledger: Ledger) -> HeldOut:

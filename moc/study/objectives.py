@@ -1,0 +1,89 @@
+"""The objectives of a study, from its file and its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from moc.condense.proxy import make_proxies
+from moc.condense.teacher import TeacherSettings, train_teachers
+from moc.discrepancies import (
+    Adversarial,
+    Generalization,
+    Objective,
+    PrivacyBudget,
+    TeacherAgreement,
+    make_discrepancy,
+)
+from moc.evidence.samples import Samples
+from moc.networks import NetworkSpec
+from moc.study.releases import device_of, ladder_of, threat_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moc.condense.loop import CondenseSettings
+    from moc.condense.teacher import BatchSource
+    from moc.evidence.moments import Moments
+    from moc.study.config import StudyConfig
+    from moc.study.reporter import Reporter
+
+
+def make_objectives(
+    config: StudyConfig, evidence: Samples | Moments, settings: CondenseSettings, reporter: Reporter
+) -> tuple[Objective, ...]:
+    """Generalization, adversarial and privacy budget; trains robust teachers where they are used.
+
+    Args:
+        config: The study file.
+        evidence: What condensation sees.
+        settings: Of condensation, for the proxies that teachers of a private study are trained on.
+        reporter: Told of the training.
+    """
+    discrepancy = make_discrepancy(config.objectives.generalization, ridge=config.objectives.ridge)
+    if config.objectives.adversarial == "teacher":
+        adversarial = _teacher_agreement(config, evidence, settings, reporter)
+    else:
+        adversarial = Adversarial(discrepancy)
+    multipliers = ladder_of(config).multipliers() if config.privacy else ()
+    delta = config.privacy.delta if config.privacy else 1e-5
+    budget = PrivacyBudget(multipliers, delta=delta).to(device_of(config))
+    return Generalization(discrepancy), adversarial, budget
+
+
+def _teacher_agreement(
+    config: StudyConfig, evidence: Samples | Moments, settings: CondenseSettings, reporter: Reporter
+) -> TeacherAgreement:
+    t = config.teacher
+    sources: Sequence[BatchSource]
+    if isinstance(evidence, Samples):
+        sources = [evidence]
+    else:
+        with reporter.stage("a proxy from the release, for every rung") as progress:
+            sources = make_proxies(
+                evidence,
+                per_class=t.proxy_per_class,
+                settings=replace(settings, steps=t.proxy_steps),
+                seed=config.seed,
+                progress=progress,
+            )
+    taught = TeacherSettings(
+        network=NetworkSpec.parse(t.network),
+        count=t.count,
+        steps=t.steps,
+        batch=t.batch,
+        lr=t.lr,
+        attack_steps=config.objectives.attack_steps,
+    )
+    teachers = []
+    for number, source in enumerate(sources, start=1):
+        with reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
+            trained = train_teachers(
+                source,
+                settings=taught,
+                threat=threat_of(config),
+                seed=config.seed,
+                progress=progress,
+            )
+            teachers.append(trained)
+    return TeacherAgreement(teachers)
