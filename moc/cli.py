@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from moc.policy import Suggestion
+    from moc.study.config import StudyConfig
     from moc.study.records import StudyRecord
 
 app = typer.Typer(
@@ -70,7 +71,8 @@ def study(
     out = typer.echo
     out(f"\nThe report, to look at in a browser:   {page}")
     out("Compare the trials in MLflow:          make ui      (moc ui)")
-    out(f"Choose one by policy:                  moc choose {config.name} --epsilon 4")
+    limit = "--robust-error 0.6" if record.delta is None else f"--epsilon {_middle_rung(config):g}"
+    out(f"Choose one by policy:                  moc choose {config.name} {limit}")
 
 
 @app.command()
@@ -206,6 +208,12 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("moc: stopped; the same command takes a study up where it was left.", err=True)
         sys.exit(130)
+
+
+def _middle_rung(config: StudyConfig) -> float:
+    """An epsilon that the example of a limit may name."""
+    ladder = config.privacy.epsilons if config.privacy else (1.0,)
+    return ladder[(len(ladder) - 1) // 2]
 
 
 def _read(study: str | None, runs: Path) -> StudyRecord:
