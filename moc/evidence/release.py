@@ -121,7 +121,8 @@ def draw(
             f"One delta for the ladder and the budget expected, found {ladder.delta:g} and "
             f"{ledger.budget.delta:g}."
         )
-    access = _access(key, ladder, tier, attacked=attack is not None)
+    records = "records" if attack is None else "attacked records"
+    access = _access(key, ladder, tier, purpose=f"moments of {records} under {statistics.words()}")
     claims = rungs.claims(access, ladder)
     paths = [folder / f"rung-{i}.safetensors" for i in range(len(claims))]
     if all(path.exists() for path in paths):
@@ -152,8 +153,7 @@ def sharded_sums(statistics: Statistics, records: Records, shards: int) -> Sums:
     return total
 
 
-def _access(key: str, ladder: Ladder | None, tier: Tier, *, attacked: bool) -> Access:
-    purpose = f"moments of {'attacked ' if attacked else ''}records under public networks"
+def _access(key: str, ladder: Ladder | None, tier: Tier, *, purpose: str) -> Access:
     if ladder is None:
         return Access(key=key, data=_DATA, purpose=f"{purpose}, exact", kind="open")
     return Access(

@@ -77,6 +77,17 @@ class Statistics:
         p = self.bank.member(0).compact_dimension
         return p * (p + 1) // 2 if self.second > 0 else 0
 
+    def words(self) -> str:
+        """What is summed, for the ledger: a release under other networks is another release."""
+        bank = self.bank
+        names = ", ".join(spec.name for spec in bank.specs)
+        augmented = "" if bank.augmentation is None else ", augmented"
+        second = f", second moments of {bank.width or 'all'} features" if self.second > 0 else ""
+        return (
+            f"{self.networks} public networks ({names}, seed {bank.seed}{augmented}{second}; "
+            f"block weights {self.mean:g} and {self.second:g})"
+        )
+
     def zeros(self) -> Sums:
         """The sums of no records."""
         shape = (self.networks, len(self.bank.info.classes), self.bank.member(0).dimension)

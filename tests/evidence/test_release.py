@@ -185,6 +185,18 @@ def test_attacks_that_couple_records_are_refused_before_t_is_read(tmp_path, digi
     assert ledger.epsilon() == 0.0
 
 
+@pytest.mark.parametrize("change", ["seed", "networks"])
+def test_a_release_is_not_read_back_under_other_networks(tmp_path, change):
+    ledger = ledger_of(DATA)
+    drawn(ledger, tmp_path)
+    other = {
+        "seed": replace(STATISTICS, bank=replace(STATISTICS.bank, seed=STATISTICS.bank.seed + 1)),
+        "networks": replace(STATISTICS, networks=STATISTICS.networks + 1),
+    }[change]
+    with pytest.raises(PrivacyError, match="Settings of a release cannot change"):
+        draw(ledger, other, LADDER, folder=tmp_path / "release")
+
+
 def test_attacked_records_are_another_access(tmp_path, digits):
     part = digits.split([40], seed=0)[0]
     statistics = tame(part.info, networks=1)
