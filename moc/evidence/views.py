@@ -20,19 +20,24 @@ class Target(ABC):
     B is the number of synthetic sets that are condensed together, c the number of classes, d the
     number of features φ and p that of compact features ψ (`Member.compact`); a leading dimension
     of one serves all sets.
+
+    Attributes:
+        member: The network.
     """
+
+    member: Member
 
     @abstractmethod
     def class_sums(self) -> Tensor:
         """Sum of the features of each class over N: (B or 1, c, d)."""
 
     @abstractmethod
-    def compact_sums(self) -> Tensor:
-        """The same for compact features: (B or 1, c, p)."""
-
-    @abstractmethod
     def quadratic(self, predictor: Tensor) -> Tensor:
         """Mean of ‖Wᵀψ‖² over the records for predictors W (B, p, c): (B,)."""
+
+    def compact_sums(self) -> Tensor:
+        """Sum of the compact features of each class over N: (B or 1, c, p)."""
+        return self.member.compact(self.class_sums())
 
     def squared_risk(self, predictor: Tensor) -> Tensor:
         """Mean of ‖Wᵀψ - (y - 1/c)‖² for predictors W (B, p, c), y one-hot: (B,)."""
@@ -58,10 +63,6 @@ class FeatureTarget(Target):
         """See `Target`."""
         return self.labels.T @ self.features / self.features.shape[1]
 
-    def compact_sums(self) -> Tensor:
-        """See `Target`."""
-        return self.member.compact(self.class_sums())
-
     def quadratic(self, predictor: Tensor) -> Tensor:
         """See `Target`."""
         return (self.member.compact(self.features) @ predictor).square().sum(2).mean(1)
@@ -79,16 +80,12 @@ class MomentTarget(Target):
         """See `Target`."""
         return self.sums
 
-    def compact_sums(self) -> Tensor:
-        """See `Target`."""
-        return self.member.compact(self.sums)
-
     def quadratic(self, predictor: Tensor) -> Tensor:
         """See `Target`."""
         if self.second is None:
             raise StudyError(
                 "Ridge risk needs second moments, and this release holds class means only. "
-                "Give `second` a weight in the study's [release], or use feature means."
+                "Give `second` a weight in the study's [privacy], or use feature means."
             )
         return (predictor * (self.second @ predictor)).sum((1, 2))
 
