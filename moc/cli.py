@@ -126,9 +126,9 @@ def choose(  # noqa: PLR0913 - the options of the command
     why = {"reasons": (str(limits), chosen.reason), "compared": chosen.compared}
     _export(record, chosen.trial.number, folder, force=force, **why)
     if mlflow:
-        from moc.study.mlflow import set_policy_alias, sync
+        from moc.study.mlflow import set_policy_alias
 
-        sync(record)
+        _sync(record)
         version = set_policy_alias(record, chosen.trial.number, folder, chosen.reason)
         typer.echo(f"In MLflow: model moc-{record.name}, version {version}, alias 'policy'.")
 

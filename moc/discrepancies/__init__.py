@@ -4,8 +4,14 @@ To add a discrepancy, subclass `Discrepancy` in a file of its own and name it he
 can then ask for it, and the contract tests run on it.
 """
 
-from moc.discrepancies.base import Adversarial, Discrepancy, Encoded, Generalization, Objective
-from moc.discrepancies.base import encode as encode
+from moc.discrepancies.base import (
+    Adversarial,
+    Discrepancy,
+    Encoded,
+    Generalization,
+    Objective,
+    encode,
+)
 from moc.discrepancies.budget import PrivacyBudget
 from moc.discrepancies.feature import FeatureMean
 from moc.discrepancies.ridge import RidgeRisk

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moc.data.storage import save_set
 from moc.evaluate import BASELINES, DECODED, select
 from moc.study.folder import read_study, scores_to_json
+from moc.study.records import set_path, trial_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def score_baselines(
         chosen = select(
             name, x, y, info, per_class=per_class, seed=config.seed, factor=factors[name]
         )
-        save_set(chosen, folder / "sets" / f"{name}.safetensors")
+        save_set(chosen, folder / set_path(name))
     reports = {
         name: scores_to_json(scores)
         for name, scores, _ in scorer.measure(names, "test", "testing baselines")
@@ -55,7 +56,7 @@ def check_masking(folder: Path, ledger: StudyLedger, scorer: Scorer) -> None:
     if not study.front or ledger.find("masking") is not None:
         return
     number = min(study.front, key=lambda n: study.trial(n).scores.robust_error.mean)
-    checks = scorer.masking(study.trial(number).name)
+    checks = scorer.masking(trial_name(number))
     if checks is not None:
         rows = [[check.name, check.passed, check.detail] for check in checks]
         ledger.append("masking", trial=number, checks=rows)
@@ -65,7 +66,7 @@ def report_front(folder: Path, ledger: StudyLedger, scorer: Scorer) -> None:
     """Measure every trial of the front once more: fresh networks, test records."""
     study = read_study(folder)
     missing = {
-        f"trial-{number:03d}": number
+        trial_name(number): number
         for number in study.front
         if ledger.find("reported", trial=number) is None
     }

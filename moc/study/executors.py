@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -67,8 +68,6 @@ class Workplace:
 
     def do(self, job: Job) -> tuple[str, Counts, float]:
         """Train on the set and count what the networks get right."""
-        import time
-
         start = time.perf_counter()
         counts = score(
             load_set(job.path),

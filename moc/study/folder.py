@@ -52,6 +52,12 @@ def scores_from_json(data: dict[str, Any]) -> Scores:
     )
 
 
+def weighting_from_json(values: Sequence[float]) -> Weighting:
+    """A weighting from its three weights in their fixed order."""
+    generalization, adversarial, privacy = values
+    return Weighting(generalization=generalization, adversarial=adversarial, privacy=privacy)
+
+
 def read_study(folder: Path) -> StudyRecord:
     """Read a study, finished or not.
 
@@ -89,12 +95,11 @@ def read_trials(ledger: StudyLedger) -> tuple[Trial, ...]:
     for event in sorted(ledger.all("scored"), key=lambda e: e["trial"]):
         number = event["trial"]
         row, made = asked[number], condensed[number]
-        g, a, p = row["weighting"]
         trials.append(
             Trial(
                 number=number,
                 kind=row["kind"],
-                weighting=Weighting(generalization=g, adversarial=a, privacy=p),
+                weighting=weighting_from_json(row["weighting"]),
                 rung=row["rung"],
                 scores=scores_from_json(event["scores"]),
                 report=reports.get(number),

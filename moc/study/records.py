@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from moc.search.space import Weighting
 
 
+def trial_name(number: int) -> str:
+    """The name of a trial in tables, folders and MLflow: `trial-007`."""
+    return f"trial-{number:03d}"
+
+
+def set_path(name: str) -> str:
+    """Where the set of a trial or baseline lies, relative to the study folder."""
+    return f"sets/{name}.safetensors"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One finished trial: a weighting, the set condensed for it, and what the set is worth.
@@ -40,8 +50,8 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Name in tables, folders and MLflow: `trial-007`."""
-        return f"trial-{self.number:03d}"
+        """See `trial_name`."""
+        return trial_name(self.number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +90,10 @@ class MaskingChecks:
         """One line for a person; failures are named with their numbers."""
         failed = [f"{name} ({detail})" for name, passed, detail in self.checks if not passed]
         if not failed:
-            return f"all {len(self.checks)} passed on a network trained on trial-{self.trial:03d}"
+            return f"all {len(self.checks)} passed on a network trained on {trial_name(self.trial)}"
         return (
-            f"FAILED on a network trained on trial-{self.trial:03d}, so do not rely on the robust "
-            f"errors of this study: {'; '.join(failed)}"
+            f"FAILED on a network trained on {trial_name(self.trial)}, so do not rely on the "
+            f"robust errors of this study: {'; '.join(failed)}"
         )
 
 

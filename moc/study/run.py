@@ -17,10 +17,11 @@ from moc.data.storage import save_set
 from moc.errors import StudyError
 from moc.search import Engine, make_engine
 from moc.search.laddered import LadderedSearch
-from moc.search.space import SearchSpace, Weighting
+from moc.search.space import SearchSpace
 from moc.study.closing import check_masking, report_front, score_baselines
-from moc.study.folder import read_study, read_trials, scores_to_json
+from moc.study.folder import read_study, read_trials, scores_to_json, weighting_from_json
 from moc.study.ledger import StudyLedger
+from moc.study.records import set_path, trial_name
 from moc.study.reporter import Reporter, Silent
 from moc.study.scorer import Scorer
 from moc.study.setup import Materials, prepare, rungs_of
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moc.condense.loop import Condensed
+    from moc.search.space import Weighting
     from moc.study.config import StudyConfig
     from moc.study.records import StudyRecord
-
-_REPORT_SEEDS = 500_000  # networks of the report are none of those that the search saw
 
 
 def run_study(
@@ -120,7 +120,9 @@ class _Run:
         event = self.ledger.find("asked", batch=number)
         if event is not None:
             if number > 0:
-                self.engine.replay([_weighting(row) for row in event["trials"]])
+                self.engine.replay(
+                    [weighting_from_json(row["weighting"]) for row in event["trials"]]
+                )
             return event["trials"]
         weightings = self._anchors() if number == 0 else self.engine.ask(size)
         first = sum(len(e["trials"]) for e in self.ledger.all("asked"))
@@ -136,14 +138,13 @@ class _Run:
         return self.ledger.append("asked", batch=number, trials=rows)["trials"]
 
     def _anchors(self) -> list[Weighting]:
+        """Each discrepancy alone, on every rung."""
         rungs = range(rungs_of(self.config))
-        if not self.space.epsilons:
-            return [Weighting.of(robust_share=r, privacy=0.0) for r in (0.0, 1.0)]
         return [self.space.on_rung(r, rung) for rung in rungs for r in (0.0, 1.0)]
 
     def _rung_epsilon(self, weighting: Weighting) -> float | None:
         epsilons = self.space.epsilons
-        return epsilons[weighting.rung(epsilons)] if epsilons else None
+        return epsilons[self._rung_index(weighting)] if epsilons else None
 
     def _rung_index(self, weighting: Weighting) -> int:
         return weighting.rung(self.space.epsilons) if self.space.epsilons else 0
@@ -154,7 +155,7 @@ class _Run:
             return
         tasks = [
             Task(robust_share=w.robust_share, rung=self._rung_index(w), seed=self.config.seed)
-            for w in map(_weighting, rows)
+            for w in (weighting_from_json(row["weighting"]) for row in rows)
         ]
         start = time.perf_counter()
         with self.reporter.stage(f"condensing {len(rows)} sets together") as progress:
@@ -171,7 +172,7 @@ class _Run:
         self.ledger.append("condensed", batch=number, trials=made)
 
     def _store(self, row: dict[str, Any], one: Condensed, seconds: float) -> dict[str, Any]:
-        path = f"sets/trial-{row['number']:03d}.safetensors"
+        path = set_path(trial_name(row["number"]))
         save_set(one.synthetic, self.folder / path)
         return {"number": row["number"], "path": path, "losses": one.losses[:2], "seconds": seconds}
 
@@ -188,7 +189,7 @@ class _Run:
     def _evaluate(self, rows: list[dict[str, Any]]) -> None:
         """Score the trials of a batch that have no score yet."""
         missing = {
-            f"trial-{row['number']:03d}": row
+            trial_name(row["number"]): row
             for row in rows
             if self.ledger.find("scored", trial=row["number"]) is None
         }
@@ -200,7 +201,8 @@ class _Run:
 
     def _epsilon(self, row: dict[str, Any]) -> float:
         """What the privacy ledger charges for the rung that a trial read."""
-        return self.materials.ledger.epsilon(self._rung_index(_weighting(row)))
+        weighting = weighting_from_json(row["weighting"])
+        return self.materials.ledger.epsilon(self._rung_index(weighting))
 
     def _tell(self, rows: list[dict[str, Any]]) -> None:
         """Tell the engine, in the order of the trials whatever order they finished in."""
@@ -217,11 +219,6 @@ def _make_search(config: StudyConfig, space: SearchSpace) -> Engine | LadderedSe
     if space.epsilons:
         return LadderedSearch(name, space, seed=seed, **settings)
     return make_engine(name, space, seed, **settings)
-
-
-def _weighting(row: dict[str, Any]) -> Weighting:
-    g, a, p = row["weighting"]
-    return Weighting(generalization=g, adversarial=a, privacy=p)
 
 
 def _batch_line(study: StudyRecord) -> str:

@@ -10,6 +10,7 @@ from moc.data.storage import load_set
 from moc.evaluate import make_protocol, suite_for, to_scores, train
 from moc.evaluate.masking import Check, masking_report
 from moc.study.executors import Job, Workplace, make_executor
+from moc.study.records import set_path
 from moc.study.releases import device_of, threat_of
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Scorer:
         count = e.report_replicates if test else e.replicates
         return Job(
             key=name,
-            path=self._folder / "sets" / f"{name}.safetensors",
+            path=self._folder / set_path(name),
             held_out=held_out,
             seeds=tuple(range(first, first + count)),
         )
