@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from moc.attacks import Attack
 from moc.errors import StudyError
 from moc.evaluate.robust import FAST, STANDARD
 from moc.networks import NetworkSpec
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from moc.evaluate.robust import Suite
 
 AugmentationName = Literal["dsa", "none"]
+Training = Literal["plain", "adversarial"]
+
+TRAINING_ATTACK = Attack(name="pgd-ce", steps=4, random_start=True)
+"""What `training = "adversarial"` attacks every batch with."""
 
 _DECAY = 0.1
 _SMALL = 16
@@ -35,6 +40,9 @@ class Protocol:
         momentum: Of SGD.
         weight_decay: Of SGD, on all parameters.
         augmentation: `dsa` (every record its own draw) or `none`.
+        training: `plain`, or `adversarial`: every batch is attacked by `TRAINING_ATTACK` within
+            the threat (Madry et al., arXiv 1706.06083). A set is claimed to be robust under plain
+            training; adversarial training on S is another recipe and needs a column of its own.
         suite: Attacks whose worst case is the robust error.
         threat: Norm and budget of the attacks.
     """
@@ -47,6 +55,7 @@ class Protocol:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     augmentation: AugmentationName
+    training: Training = "plain"
     suite: Suite
     threat: Threat
 
@@ -61,11 +70,12 @@ class Protocol:
             raise StudyError(
                 f"Protocol {self.name!r}: a learning rate above 0 expected, found {self.lr}."
             )
-        if self.augmentation not in get_args(AugmentationName):
-            raise StudyError(
-                f"Protocol {self.name!r}: augmentation 'dsa' or 'none' expected, "
-                f"found {self.augmentation!r}."
-            )
+        for field, known in (("augmentation", AugmentationName), ("training", Training)):
+            if (found := getattr(self, field)) not in get_args(known):
+                expected = " or ".join(map(repr, get_args(known)))
+                raise StudyError(
+                    f"Protocol {self.name!r}: {field} {expected} expected, found {found!r}."
+                )
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0: divided by ten once, from E // 2 + 1 on."""
@@ -78,13 +88,20 @@ class Protocol:
         augmentation = (
             "DSA augmentation, one draw a record" if self.augmentation == "dsa" else "unaugmented"
         )
+        adversarial = (
+            f"adversarial training (every batch under {TRAINING_ATTACK.label} within the same "
+            "budget), "
+            if self.training == "adversarial"
+            else ""
+        )
         attacks = ", ".join(attack.label for attack in self.suite.attacks)
         return (
             f"{self.network.name} from fresh weights, {_counted(self.epochs, 'epoch')} of SGD "
             f"(learning rate {self.lr:g}{decay}; momentum {self.momentum:g}, weight decay "
-            f"{self.weight_decay:g}, batches of {self.batch}), {augmentation}, the last epoch "
-            f"counts. Robust error: a record is wrong if it falls to any of {attacks}, each "
-            f"within {self.threat.norm} {self.threat.eps:g} of a pixel range of [0, 1]."
+            f"{self.weight_decay:g}, batches of {self.batch}), {augmentation}, {adversarial}"
+            f"the last epoch counts. Robust error: a record is wrong if it falls to any of "
+            f"{attacks}, each within {self.threat.norm} {self.threat.eps:g} of a pixel range of "
+            "[0, 1]."
         )
 
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from moc.data.augment import Augmentation
+from moc.evaluate.protocol import TRAINING_ATTACK
 from moc.networks import Network, build
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Generator, Tensor
 
+    from moc.attacks import Threat
+    from moc.data.augment import Draw
     from moc.data.real import DataInfo
     from moc.data.synthetic import SyntheticSet
     from moc.evaluate.protocol import Protocol
@@ -45,7 +49,7 @@ def fit(
         x: Records (n, *shape) float32 in [0, 1].
         labels: Label distributions (n, classes), or right labels (n,).
         info: Public facts about the data.
-        protocol: Architecture, schedule and augmentation.
+        protocol: Architecture, schedule, augmentation, and whether batches are attacked.
         seed: Public seed of the weights, of the order of the records and of the augmentation; the
             random state of the process is neither read nor changed.
         device: Where to train.
@@ -60,6 +64,7 @@ def fit(
     x, labels = x.detach().to(device), labels.detach().to(device)
     dsa = protocol.augmentation == "dsa"
     augmentation = Augmentation.dsa(info.mirrored) if dsa else Augmentation.none()
+    adversarial = protocol.training == "adversarial"
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.SGD(
         network.parameters(),
@@ -71,6 +76,8 @@ def fit(
         optimiser.param_groups[0]["lr"] = protocol.rate(epoch)
         for images, targets in _batches(x, labels, protocol.batch, generator):
             draw = augmentation.draw(len(images), info.shape, generator=generator)
+            if adversarial:
+                images = _attacked(network, draw, images, targets, protocol.threat, generator)
             optimiser.zero_grad(set_to_none=True)
             F.cross_entropy(network(draw(images)), targets).backward()
             optimiser.step()
@@ -87,3 +94,28 @@ def _batches(
         return
     for rows in torch.randperm(len(x), generator=generator).split(batch):
         yield x[rows], labels[rows]
+
+
+def _attacked(
+    network: Network, draw: Draw, x: Tensor, labels: Tensor, threat: Threat, generator: Generator
+) -> Tensor:
+    """The batch under attack: the inner maximum of adversarial training, frozen."""
+    return TRAINING_ATTACK(
+        _Augmented(draw, network),
+        x,
+        labels if labels.dim() == 1 else labels.argmax(1),
+        threat=threat,
+        classes=network.head.out_features,
+        seed=int(torch.randint(2**31, (), generator=generator)),
+    )
+
+
+class _Augmented(nn.Module):
+    """A network behind one draw, so that an attack stays in [0, 1] where augmentation does not."""
+
+    def __init__(self, draw: Draw, network: Network) -> None:
+        super().__init__()
+        self.draw, self.network = draw, network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(self.draw(x))

@@ -76,7 +76,8 @@ def test_fields_are_replaced_by_name():
         ({"batch": 0}, "at least 1 record"),
         ({"lr": 0.0}, "learning rate above 0"),
         ({"lr": float("nan")}, "learning rate above 0"),
-        ({"augmentation": "cutmix"}, "'cutmix'"),
+        ({"augmentation": "cutmix"}, "'dsa' or 'none' expected, found 'cutmix'"),
+        ({"training": "free"}, "'plain' or 'adversarial' expected, found 'free'"),
         ({"network": "resnet"}, "'resnet'"),
     ],
 )
@@ -105,3 +106,12 @@ def test_the_description_names_what_was_done():
     single = make_protocol("fast", info_of((5,)), THREAT, epochs=1).describe()
     assert "1 epoch of SGD (learning rate 0.03; " in single
     assert "unaugmented" in single
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_training_is_plain_unless_asked_for_and_then_described(name):
+    protocol = make_protocol(name, info_of((1, 8, 8)), THREAT)
+    assert protocol.training == "plain"
+    assert "adversarial" not in protocol.describe()
+    attacked = make_protocol(name, info_of((1, 8, 8)), THREAT, training="adversarial").describe()
+    assert "adversarial training (every batch under pgd-ce-4 within the same budget)" in attacked

@@ -10,7 +10,8 @@ from moc.attacks import Threat
 from moc.data import Decoder, SyntheticSet, one_hot
 from moc.errors import StudyError
 from moc.evaluate import fit, make_protocol, select, train
-from moc.evaluate.robust import correct
+from moc.evaluate.protocol import TRAINING_ATTACK
+from moc.evaluate.robust import FAST, correct, correct_under_attack
 from moc.evidence.ledger import Ledger
 from moc.evidence.reference import reference_records
 from moc.networks import build
@@ -43,7 +44,9 @@ def weights(network):
     return torch.cat([parameter.flatten() for parameter in network.parameters()])
 
 
-@pytest.mark.parametrize("overrides", [{}, {"batch": 8}, {"augmentation": "dsa"}], ids=str)
+@pytest.mark.parametrize(
+    "overrides", [{}, {"batch": 8}, {"augmentation": "dsa"}, {"training": "adversarial"}], ids=str
+)
 def test_the_seed_decides_everything(few, info, overrides):
     x, y = few
     protocol = protocol_of(info, **overrides)
@@ -80,6 +83,75 @@ def test_hard_labels_are_one_hot_rows(few, info, batch):
     hard = fit(x, y, info, protocol, seed=0)
     soft = fit(x, one_hot(y, 10), info, protocol, seed=0)
     torch.testing.assert_close(weights(soft), weights(hard))
+
+
+@pytest.mark.parametrize("augmentation", ["none", "dsa"])
+def test_adversarial_training_without_a_budget_is_plain_training(few, info, augmentation):
+    x, y = few
+    plain = replace(
+        protocol_of(info, augmentation=augmentation, epochs=1), threat=Threat(eps=0.0)
+    )  # one step: after it the seed of the attack has moved the generator of the draws
+    attacked = replace(plain, training="adversarial")
+    assert torch.equal(
+        weights(fit(x, y, info, plain, seed=0)), weights(fit(x, y, info, attacked, seed=0))
+    )
+
+
+def test_adversarial_training_is_sgd_on_frozen_attacks_of_the_current_network(few, info):
+    """The oracle: one step of each epoch written out; the attack's seeds are the generator's."""
+    x, y = few
+    labels = F.one_hot(y, 10) * 0.7 + 0.03
+    protocol = protocol_of(info, epochs=3, training="adversarial")
+    generator = torch.Generator().manual_seed(5)
+    network = build(protocol.network, info, seed=5).train()
+    sgd = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(sgd, [2])
+    for _ in range(3):
+        seed = int(torch.randint(2**31, (), generator=generator))
+        attacked = TRAINING_ATTACK(network, x, y, threat=protocol.threat, classes=10, seed=seed)
+        assert (attacked - x).abs().max() > 0.09
+        sgd.zero_grad()
+        (-(labels * network(attacked).log_softmax(1)).sum(1).mean()).backward()
+        sgd.step()
+        schedule.step()
+    found = fit(x, labels, info, protocol, seed=5)
+    torch.testing.assert_close(weights(found), weights(network))
+    assert not torch.allclose(
+        weights(fit(x, labels, info, protocol_of(info, epochs=3), seed=5)),
+        weights(network),
+        atol=1e-3,
+    )
+
+
+def test_attacks_of_augmented_records_are_attacks_of_records_in_the_pixel_range(few, info):
+    """DSA leaves [0, 1], which no attack accepts: what is attacked lies before it."""
+    protocol = protocol_of(info, augmentation="dsa", training="adversarial", epochs=8)
+    assert weights(fit(*few, info, protocol, seed=0)).isfinite().all()
+
+
+def test_adversarial_training_on_real_digits_resists_more_than_plain_training(records, info):
+    x, y = records
+    synthetic = select("random", x[:1000], y[:1000], info, per_class=10, seed=0)
+    robust = {}
+    for training in ("plain", "adversarial"):
+        protocol = make_protocol(
+            "fast", info, Threat(eps=0.1), network="convnet2-w16", training=training
+        )
+        network = train(synthetic, protocol, seed=0)
+        robust[training] = float(
+            correct_under_attack(
+                network,
+                x[1000:1200],
+                y[1000:1200],
+                suite=FAST,
+                threat=protocol.threat,
+                classes=10,
+                seed=0,
+            )
+            .float()
+            .mean()
+        )
+    assert robust["adversarial"] > robust["plain"] + 0.1
 
 
 def test_an_epoch_is_one_pass_in_a_fresh_order(few, info, monkeypatch):
