@@ -60,9 +60,15 @@ class Member(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (n, d) of norm one of records (n, *shape) in [0, 1]; differentiable in `x`."""
-        if self.draw is not None:
-            x = self.draw(x)
-        return F.normalize(self.network.embed(x) - self.centre, dim=-1, eps=1e-6)
+        return F.normalize(self.network.embed(self.drawn(x)) - self.centre, dim=-1, eps=1e-6)
+
+    def drawn(self, x: Tensor) -> Tensor:
+        """Records (n, *shape) under the member's augmentation, if it has one."""
+        return x if self.draw is None else self.draw(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (n, c) of the network's own head, which random networks have at random."""
+        return self.network(self.drawn(x))
 
     def compact(self, features: Tensor) -> Tensor:
         """Project features (..., d) to (..., p); the identity if there is no projection.

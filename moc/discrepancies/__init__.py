@@ -14,12 +14,14 @@ from moc.discrepancies.base import (
 )
 from moc.discrepancies.budget import PrivacyBudget
 from moc.discrepancies.feature import FeatureMean
+from moc.discrepancies.gradient import GradientMatching
 from moc.discrepancies.ridge import RidgeRisk
 from moc.discrepancies.teacher import TeacherAgreement
 from moc.errors import StudyError
 
 DISCREPANCIES: dict[str, type[Discrepancy]] = {
     "feature-mean": FeatureMean,
+    "gradient-matching": GradientMatching,
     "ridge-risk": RidgeRisk,
 }
 
@@ -30,6 +32,7 @@ __all__ = [
     "Encoded",
     "FeatureMean",
     "Generalization",
+    "GradientMatching",
     "Objective",
     "PrivacyBudget",
     "RidgeRisk",

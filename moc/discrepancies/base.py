@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -41,15 +41,24 @@ class Discrepancy(nn.Module, ABC):
 
     To add one: subclass, implement the two methods, add a line to `DISCREPANCIES` in
     `moc/discrepancies/__init__.py`; the contract tests find it there.
+
+    Attributes:
+        needs_records: Whether it asks for the records of T themselves, which only open studies
+            have.
     """
+
+    needs_records: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, encoded: Encoded, target: Target, /) -> Tensor:
         """One value for each synthetic set: (B,)."""
 
     @abstractmethod
-    def predictor(self, encoded: Encoded, /) -> Tensor:
-        """The linear heads (B, d, c) that S induces, which the adversarial version attacks."""
+    def predictor(self, encoded: Encoded, /) -> Tensor | None:
+        """The linear heads (B, d, c) that S induces, which the adversarial version attacks.
+
+        None where the network itself is attacked, with its own head.
+        """
 
 
 class Objective(nn.Module, ABC):
@@ -87,5 +96,6 @@ class Adversarial(Objective):
 
     def forward(self, encoded: Encoded, view: View, /) -> Tensor:
         """See `Objective`."""
-        heads = self.discrepancy.predictor(encoded).detach()
-        return self.discrepancy(encoded, view.attacked(heads))
+        heads = self.discrepancy.predictor(encoded)
+        attacked = view.attacked(None if heads is None else heads.detach())
+        return self.discrepancy(encoded, attacked)

@@ -71,7 +71,7 @@ class MomentView(View):
         """See `View`."""
         return self.clean_target
 
-    def attacked(self, predictor: Tensor) -> Target:
+    def attacked(self, predictor: Tensor | None) -> Target:
         """See `View`; the records were attacked when the release was drawn."""
         del predictor
         if self.attacked_target is None:

@@ -109,27 +109,40 @@ class SampleView(View):
     attacked_batch: AttackedBatch
     seed: int
 
-    @torch.no_grad()
     def clean(self) -> FeatureTarget:
         """See `View`."""
-        features = self.member(self.x).unsqueeze(0)
-        return FeatureTarget(member=self.member, features=features, labels=self.labels)
+        return self._target(self.x.unsqueeze(0), self.labels)
 
-    def attacked(self, predictor: Tensor) -> FeatureTarget:
+    def attacked(self, predictor: Tensor | None) -> FeatureTarget:
         """See `View`; each set's predictor is attacked on the same records."""
-        sets, n = len(predictor), min(self.attacked_batch.batch, len(self.x))
+        sets = 1 if predictor is None else len(predictor)
+        n = min(self.attacked_batch.batch, len(self.x))
         x, labels = self.x[:n], self.labels[:n]
         adversarial = self.attacked_batch.attack(
-            _Heads(self.member, predictor),
+            _Own(self.member) if predictor is None else _Heads(self.member, predictor),
             x.repeat(sets, *[1] * (x.dim() - 1)),
             labels.argmax(1).repeat(sets),
             threat=self.attacked_batch.threat,
             classes=labels.shape[1],
             seed=self.seed,
         )
-        with torch.no_grad():
-            features = self.member(adversarial).unflatten(0, (sets, n))
-        return FeatureTarget(member=self.member, features=features, labels=labels)
+        return self._target(adversarial.unflatten(0, (sets, n)), labels)
+
+    @torch.no_grad()
+    def _target(self, records: Tensor, labels: Tensor) -> FeatureTarget:
+        features = self.member(records.flatten(0, 1)).unflatten(0, records.shape[:2])
+        return FeatureTarget(member=self.member, features=features, labels=labels, records=records)
+
+
+class _Own(torch.nn.Module):
+    """The network of a member with its own head."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__()
+        self.member = member
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.member.logits(x)
 
 
 class _Heads(torch.nn.Module):

@@ -35,6 +35,17 @@ class Target(ABC):
     def quadratic(self, predictor: Tensor) -> Tensor:
         """Mean of ‖Wᵀψ‖² over the records for predictors W (B, p, c): (B,)."""
 
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """The records (B or 1, n, *shape) in [0, 1] and their one-hot labels (n, c).
+
+        Raises:
+            StudyError: If the records are not there, as in every release.
+        """
+        raise StudyError(
+            "Records of T themselves were asked for, and a release holds only moments of them. "
+            "Use ridge risk or feature means, or, in an open study, samples of T."
+        )
+
     def compact_sums(self) -> Tensor:
         """Sum of the compact features of each class over N: (B or 1, c, p)."""
         return self.member.compact(self.class_sums())
@@ -53,11 +64,19 @@ class Target(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureTarget(Target):
-    """The features themselves: (B or 1, n, d), with one-hot labels (n, c)."""
+    """The features themselves: (B or 1, n, d), with one-hot labels (n, c).
+
+    And the records (B or 1, n, *shape) that they are of, where these may be seen.
+    """
 
     member: Member
     features: Tensor
     labels: Tensor
+    records: Tensor | None = None
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """See `Target`."""
+        return super().batch() if self.records is None else (self.records, self.labels)
 
     def class_sums(self) -> Tensor:
         """See `Target`."""
@@ -106,10 +125,11 @@ class View(ABC):
         """The records as they are."""
 
     @abstractmethod
-    def attacked(self, predictor: Tensor) -> Target:
+    def attacked(self, predictor: Tensor | None) -> Target:
         """The records under attack, the inner maximum frozen.
 
         Args:
-            predictor: Linear heads (B, d, c) on the features, one for each set. An open view
-                attacks each of them; a release holds records attacked beforehand and ignores it.
+            predictor: Linear heads (B, d, c) on the features, one for each set, or None for the
+                network's own head. An open view attacks each of them; a release holds records
+                attacked beforehand and ignores it.
         """

@@ -185,7 +185,13 @@ class StudyConfig(_Section):
                 "study has no [privacy] table; use 'attack', which attacks the records themselves, "
                 "or 'teacher', or add [privacy]."
             )
-        ridge = self.objectives.generalization == "ridge-risk"
+        generalization = self.objectives.generalization
+        if self.privacy is not None and DISCREPANCIES[generalization].needs_records:
+            raise StudyError(
+                f"generalization = {generalization!r} reads records of T in every step, which a "
+                "private study cannot; use 'feature-mean' or 'ridge-risk', or remove [privacy]."
+            )
+        ridge = generalization == "ridge-risk"
         if ridge and self.privacy is not None and self.privacy.second == 0:
             raise StudyError(
                 "generalization = 'ridge-risk' needs second moments in a private study: give "

@@ -1,0 +1,128 @@
+"""Distance between the gradients that S and T give to a network's weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from moc.discrepancies.base import Discrepancy, Encoded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from moc.bank import Member
+    from moc.evidence.views import Target
+    from moc.networks import Network
+
+
+class GradientMatching(Discrepancy):
+    """Gradient matching: DC (arXiv 2006.05929); DSA (2102.08259) where the bank augments.
+
+    For class k, a layer with weights θ (units u, inputs) and the cross-entropy ℓ of the member's
+    own network, head included: the mean of 1 - cos(∇_θ[u] ℓ(S_k), ∇_θ[u] ℓ(T_k)) over k and all u
+    of all layers, in [0, 2]. Weights with one dimension (biases, norms) are skipped, as in DC, and
+    so are units to which T gives no gradient at all. A soft label counts for each class by its
+    share.
+
+    Its adversarial version attacks the member's own network, not a predictor of S: the records of
+    T give the gradient of the adversarial loss. With a bank of adversarially trained networks that
+    is light trajectory matching to robust experts (MAT, arXiv 2503.12069, has whole trajectories).
+
+    We differ from DC in taking the mean over units instead of the sum, and in the networks: those
+    of the bank, fresh or trained on T, where DC trains its own on S. All sets and classes share
+    one backward pass: no layer mixes records, so a gradient of a class is a sum over its records.
+    """
+
+    needs_records = True
+
+    def forward(self, encoded: Encoded, target: Target, /) -> Tensor:
+        """See `Discrepancy`."""
+        x, labels = target.batch()
+        real = class_gradients(encoded.member, x, labels.expand(len(x), *labels.shape))
+        fake = class_gradients(encoded.member, encoded.records, encoded.labels)
+        gaps = [_unit_gaps(a, b) for a, b in zip(fake, real, strict=True)]
+        return torch.cat(gaps, dim=2).mean((1, 2))
+
+    def predictor(self, encoded: Encoded, /) -> None:
+        """See `Discrepancy`; the member's own head, whatever S is."""
+
+
+def class_gradients(member: Member, records: Tensor, labels: Tensor) -> list[Tensor]:
+    """Mean gradient of the cross-entropy by class, for the weights of every layer.
+
+    Args:
+        member: The network, with its augmentation draw.
+        records: B sets of records (B, n, *shape) in [0, 1].
+        labels: Label distributions (B, n, c).
+
+    Returns:
+        For each layer (B, c, units, inputs): sums over the records weighted by their share of the
+        class, over n. Differentiable in records and labels if the records require gradients.
+    """
+    x = member.drawn(records.flatten(0, 1))
+    single = record_gradients(member.network, x, labels.flatten(0, 1))
+    by_class = labels.transpose(1, 2) / labels.shape[1]
+    return [
+        (by_class @ one.flatten(1).unflatten(0, labels.shape[:2])).unflatten(2, one.shape[1:])
+        for one in single
+    ]
+
+
+def record_gradients(network: Network, x: Tensor, labels: Tensor) -> list[Tensor]:
+    """Gradient of each record's cross-entropy for the weights of every layer.
+
+    The outer products of what enters a layer and what comes back to it (Goodfellow,
+    arXiv 1510.01799), for convolutions over all positions.
+
+    Args:
+        network: Convolutions and linear layers, whose parameters need no gradient; every record
+            goes through it by itself.
+        x: Records (n, *shape) in [0, 1].
+        labels: Label distributions (n, c).
+
+    Returns:
+        For each layer (n, units, inputs), in the order of the forward pass.
+    """
+    taps: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def tap(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        if not output.requires_grad:
+            output.requires_grad_()
+        taps.append((layer, inputs[0], output))
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    handles = [layer.register_forward_hook(tap) for layer in layers]
+    track = x.requires_grad
+    try:
+        with torch.enable_grad():
+            loss = -(labels * network(x).log_softmax(1)).sum()
+    finally:
+        for handle in handles:
+            handle.remove()
+    back = torch.autograd.grad(loss, [output for _, _, output in taps], create_graph=track)
+    single = [_outer(layer, a, d) for (layer, a, _), d in zip(taps, back, strict=True)]
+    return single if track else [one.detach() for one in single]
+
+
+def _outer(layer: nn.Module, entered: Tensor, back: Tensor) -> Tensor:
+    """(n, units, inputs) from what entered a layer and the gradient of what left it."""
+    if isinstance(layer, nn.Linear):
+        return back.unsqueeze(2) * entered.unsqueeze(1)
+    conv = cast("nn.Conv2d", layer)
+    patches = F.unfold(
+        entered,
+        conv.kernel_size,
+        dilation=conv.dilation,
+        padding=cast("tuple[int, int]", conv.padding),
+        stride=conv.stride,
+    )
+    return back.flatten(2) @ patches.transpose(1, 2)
+
+
+def _unit_gaps(fake: Tensor, real: Tensor) -> Tensor:
+    """1 - cosine (B, c, units) of gradients (B or 1, c, units, inputs); 0 where T gives none."""
+    there = real.norm(dim=3) > 0
+    return torch.where(there, 1.0 - F.cosine_similarity(fake, real, dim=3), 0.0)
