@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -80,6 +80,24 @@ class Member(nn.Module):
         return features @ self.projection.to(features.dtype)
 
 
+class Members(Protocol):
+    """A law of networks: a `Bank` of random ones, or networks trained on samples of T."""
+
+    @property
+    def info(self) -> DataInfo:
+        """Public facts about the data."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where the networks live."""
+        ...
+
+    def member(self, k: int) -> Member:
+        """Member number `k`; any k >= 0 will do."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bank:
     """The law of the networks; member k is rebuilt from (seed, k) whenever it is needed.
@@ -105,16 +123,20 @@ class Bank:
         """Member number `k` of the unbounded bank."""
         return _member(self, k)
 
+    def draw(self, generator: torch.Generator) -> Draw | None:
+        """An augmentation draw, one for all records; None without augmentation."""
+        if self.augmentation is None or not self.info.is_image:
+            return None
+        channels, height, width = self.info.shape
+        return self.augmentation.draw(1, (channels, height, width), generator=generator)
+
 
 @lru_cache(maxsize=256)
 def _member(bank: Bank, k: int) -> Member:
     generator = torch.Generator().manual_seed(bank.seed * 1_000_003 + k)
     seed = int(torch.randint(2**62, (), generator=generator))
     network = build(bank.specs[k % len(bank.specs)], bank.info, seed=seed)
-    draw = None
-    if bank.augmentation is not None and bank.info.is_image:
-        channels, height, width = bank.info.shape
-        draw = bank.augmentation.draw(1, (channels, height, width), generator=generator)
+    draw = bank.draw(generator)
     member = Member(network, draw=draw, width=bank.width, generator=generator)
     noise = torch.rand(_CENTRE_IMAGES, *bank.info.shape, generator=generator)
     return member.set_centre(noise).eval().to(bank.device)

@@ -1,6 +1,7 @@
 """Condensation: B synthetic sets at once, each under its own weighting."""
 
 from moc.condense.loop import Condensed, CondenseSettings, Task, condense
+from moc.condense.pretrained import PretrainedBank, pretrain
 from moc.condense.proxy import Proxy, make_proxies
 from moc.condense.scalarise import Linear, Normalisation, Scalariser, SmoothTchebycheff
 from moc.condense.teacher import TeacherSettings, train_teachers
@@ -10,6 +11,7 @@ __all__ = [
     "Condensed",
     "Linear",
     "Normalisation",
+    "PretrainedBank",
     "Proxy",
     "Scalariser",
     "SmoothTchebycheff",
@@ -17,5 +19,6 @@ __all__ = [
     "TeacherSettings",
     "condense",
     "make_proxies",
+    "pretrain",
     "train_teachers",
 ]

@@ -68,16 +68,17 @@ def train_teachers(
     for number in range(settings.count):
         network = build(settings.network, source.info, seed=seed * 1009 + number)
         network = network.to(source.device).train()
-        for step in _train(network, source, settings, threat, seed * 1009 + number):
+        for step in training_steps(network, source, settings, threat, seed * 1009 + number):
             if progress is not None:
                 progress(number * settings.steps + step + 1, total)
         teachers.append(network.eval().requires_grad_(False))
     return teachers
 
 
-def _train(
+def training_steps(
     network: Network, source: BatchSource, s: TeacherSettings, threat: Threat, seed: int
 ) -> Iterator[int]:
+    """Train `network` in place on attacked batches of public seed `seed`; yields every step."""
     attack = Attack(name="pgd-ce", steps=s.attack_steps)
     optimiser = torch.optim.SGD(network.parameters(), lr=s.lr, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [int(0.7 * s.steps)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from moc.bank import Bank, Member
+    from moc.bank import Member, Members
     from moc.evidence.ledger import Ledger
 
 
@@ -48,7 +49,7 @@ class Samples(Evidence):
         self,
         ledger: Ledger,
         *,
-        bank: Bank,
+        bank: Members,
         attacked: AttackedBatch,
         batch: int = 256,
         seed: int = 0,
@@ -60,6 +61,12 @@ class Samples(Evidence):
         self.info, self.device = bank.info, bank.device
         self._x, self._y = records.x, records.y
         self._bank, self._attacked, self._batch, self._seed = bank, attacked, batch, seed
+
+    def under(self, bank: Members) -> Samples:
+        """The same batches under other networks."""
+        other = copy.copy(self)
+        other._bank = bank
+        return other
 
     def start(self, y: Tensor, *, seed: int) -> Tensor:
         """See `Evidence`; real records, the same for every set with this seed."""

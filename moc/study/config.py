@@ -69,10 +69,19 @@ class PrivacySection(_Section):
 
 
 class BankSection(_Section):
-    """`[bank]`: the public random networks under which T and S are compared."""
+    """`[bank]`: the networks under which T and S are compared.
+
+    Public random ones or, in open studies, `pretrained` ones: `count` networks trained for `steps`
+    steps on samples of T, `plain` or `adversarial` (against the study's threat), each kept at
+    `stages` stages of its training.
+    """
 
     networks: tuple[str, ...] = ("convnet2-w32",)
     augmentation: bool = False
+    pretrained: Literal["none", "plain", "adversarial"] = "none"
+    count: int = Field(default=4, gt=0)
+    stages: int = Field(default=4, gt=0)
+    steps: int = Field(default=100, gt=0)
 
     _parse = field_validator("networks")(lambda names: tuple(_network(n) for n in names))
 
@@ -184,6 +193,17 @@ class StudyConfig(_Section):
                 "adversarial = 'release' reads a private release of attacked records, and this "
                 "study has no [privacy] table; use 'attack', which attacks the records themselves, "
                 "or 'teacher', or add [privacy]."
+            )
+        if self.privacy is not None and self.bank.pretrained != "none":
+            raise StudyError(
+                f"pretrained = {self.bank.pretrained!r} in [bank] trains networks on records of T, "
+                "which a private study cannot: its networks are public. Leave it out, or remove "
+                "[privacy]."
+            )
+        if self.bank.stages > self.bank.steps:
+            raise StudyError(
+                f"[bank] keeps every network at {self.bank.stages} stages of {self.bank.steps} "
+                "steps; at most as many stages as steps expected."
             )
         generalization = self.objectives.generalization
         if self.privacy is not None and DISCREPANCIES[generalization].needs_records:

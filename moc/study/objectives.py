@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from moc.condense.pretrained import pretrain
 from moc.condense.proxy import make_proxies
 from moc.condense.teacher import TeacherSettings, train_teachers
 from moc.discrepancies import (
@@ -17,7 +18,7 @@ from moc.discrepancies import (
 )
 from moc.evidence.samples import Samples
 from moc.networks import NetworkSpec
-from moc.study.releases import device_of, ladder_of, threat_of
+from moc.study.releases import bank_of, device_of, ladder_of, threat_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,35 @@ def make_objectives(
     return Generalization(discrepancy), adversarial, budget
 
 
+def pretrained(config: StudyConfig, samples: Samples, reporter: Reporter) -> Samples:
+    """Samples under the bank that an open study asks for: random networks, or trained ones."""
+    b = config.bank
+    if b.pretrained == "none":
+        return samples
+    threat = threat_of(config)
+    with reporter.stage(f"{b.count} networks of the bank, {b.pretrained} training") as progress:
+        bank = pretrain(
+            bank_of(config, samples.info),
+            samples,
+            settings=_taught(config, network=b.networks[0], count=b.count, steps=b.steps),
+            stages=b.stages,
+            threat=threat if b.pretrained == "adversarial" else replace(threat, eps=0.0),
+            progress=progress,
+        )
+    return samples.under(bank)
+
+
+def _taught(config: StudyConfig, *, network: str, count: int, steps: int) -> TeacherSettings:
+    return TeacherSettings(
+        network=NetworkSpec.parse(network),
+        count=count,
+        steps=steps,
+        batch=config.teacher.batch,
+        lr=config.teacher.lr,
+        attack_steps=config.objectives.attack_steps,
+    )
+
+
 def _teacher_agreement(
     config: StudyConfig, evidence: Samples | Moments, settings: CondenseSettings, reporter: Reporter
 ) -> TeacherAgreement:
@@ -67,14 +97,7 @@ def _teacher_agreement(
                 seed=config.seed,
                 progress=progress,
             )
-    taught = TeacherSettings(
-        network=NetworkSpec.parse(t.network),
-        count=t.count,
-        steps=t.steps,
-        batch=t.batch,
-        lr=t.lr,
-        attack_steps=config.objectives.attack_steps,
-    )
+    taught = _taught(config, network=t.network, count=t.count, steps=t.steps)
     teachers = []
     for number, source in enumerate(sources, start=1):
         with reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:

@@ -14,7 +14,7 @@ from moc.evidence.held_out import HeldOut
 from moc.evidence.ledger import Budget, Ledger
 from moc.evidence.reference import reference_records
 from moc.evidence.samples import AttackedBatch, Samples
-from moc.study.objectives import make_objectives
+from moc.study.objectives import make_objectives, pretrained
 from moc.study.releases import attack_of, bank_of, draw_moments, ladder_of, threat_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
     settings = _condense_settings(config)
     evidence: Samples | Moments
     if config.privacy is None:
-        evidence = _samples(config, ledger)
+        evidence = pretrained(config, _samples(config, ledger), reporter)
     else:
         evidence = draw_moments(config, ledger, folder, reporter)
     return Materials(

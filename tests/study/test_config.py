@@ -68,6 +68,8 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "[privacy]\nepsilons = [1.0]\n[objectives]\ngeneralization = 'gradient-matching'",
             "reads records of T",
         ),
+        ("[privacy]\nepsilons = [1.0]\n[bank]\npretrained = 'plain'", "networks are public"),
+        ("[bank]\npretrained = 'plain'\nsteps = 3", "at most as many stages"),
         ("[bank]\nnetworks = ['resnet18']", "convnet3-w128"),
         ("[search]\nengine = 'magic'", "search.engine"),
     ],
