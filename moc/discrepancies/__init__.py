@@ -13,6 +13,7 @@ from moc.discrepancies.base import (
     encode,
 )
 from moc.discrepancies.budget import PrivacyBudget
+from moc.discrepancies.curvature import CurvatureRisk
 from moc.discrepancies.feature import FeatureMean
 from moc.discrepancies.gradient import GradientMatching
 from moc.discrepancies.ridge import RidgeRisk
@@ -28,6 +29,7 @@ DISCREPANCIES: dict[str, type[Discrepancy]] = {
 __all__ = [
     "DISCREPANCIES",
     "Adversarial",
+    "CurvatureRisk",
     "Discrepancy",
     "Encoded",
     "FeatureMean",

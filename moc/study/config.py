@@ -92,12 +92,15 @@ class ObjectivesSection(_Section):
     `attack`: the discrepancy on records under attack (open studies; needs samples of T).
     `release`: the discrepancy on a second release, of records attacked under heads from the first
     (private studies; takes the share `attacked` of the budget, see `[privacy]`).
+    `curvature`: the discrepancy on clean records plus `curvature` times the curvature of the risk
+    there (open studies; a baseline prone to masking, never a claim).
     `teacher`: agreement with networks trained adversarially on what condensation may read.
     """
 
     generalization: Literal[tuple(DISCREPANCIES)] = "feature-mean"  # pyright: ignore[reportInvalidTypeForm]
-    adversarial: Literal["attack", "release", "teacher"] = "teacher"
+    adversarial: Literal["attack", "release", "teacher", "curvature"] = "teacher"
     ridge: float = Field(default=0.5, gt=0)
+    curvature: float = Field(default=10.0, ge=0)
     batch: int = Field(default=256, gt=0)
     attacked: int = Field(default=64, gt=0)
     attack_steps: int = Field(default=4, gt=0)
@@ -183,12 +186,13 @@ class StudyConfig(_Section):
 
     def check(self) -> StudyConfig:
         """Refuse combinations that would fail later."""
-        if self.privacy is not None and self.objectives.adversarial == "attack":
+        adversarial, generalization = self.objectives.adversarial, self.objectives.generalization
+        if self.privacy is not None and adversarial in ("attack", "curvature"):
             raise StudyError(
-                "adversarial = 'attack' reads records of T in every step, which a private study "
-                "cannot; use adversarial = 'teacher' or 'release', or remove [privacy]."
+                f"adversarial = {adversarial!r} reads records of T in every step, which a private "
+                "study cannot; use adversarial = 'teacher' or 'release', or remove [privacy]."
             )
-        if self.privacy is None and self.objectives.adversarial == "release":
+        if self.privacy is None and adversarial == "release":
             raise StudyError(
                 "adversarial = 'release' reads a private release of attacked records, and this "
                 "study has no [privacy] table; use 'attack', which attacks the records themselves, "
@@ -205,7 +209,11 @@ class StudyConfig(_Section):
                 f"[bank] keeps every network at {self.bank.stages} stages of {self.bank.steps} "
                 "steps; at most as many stages as steps expected."
             )
-        generalization = self.objectives.generalization
+        if adversarial == "curvature" and generalization == "gradient-matching":
+            raise StudyError(
+                "adversarial = 'curvature' needs a predictor fitted on S, which "
+                "'gradient-matching' has not: use 'ridge-risk' or 'feature-mean'."
+            )
         if self.privacy is not None and DISCREPANCIES[generalization].needs_records:
             raise StudyError(
                 f"generalization = {generalization!r} reads records of T in every step, which a "

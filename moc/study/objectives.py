@@ -10,6 +10,7 @@ from moc.condense.proxy import make_proxies
 from moc.condense.teacher import TeacherSettings, train_teachers
 from moc.discrepancies import (
     Adversarial,
+    CurvatureRisk,
     Generalization,
     Objective,
     PrivacyBudget,
@@ -44,6 +45,13 @@ def make_objectives(
     discrepancy = make_discrepancy(config.objectives.generalization, ridge=config.objectives.ridge)
     if config.objectives.adversarial == "teacher":
         adversarial = _teacher_agreement(config, evidence, settings, reporter)
+    elif config.objectives.adversarial == "curvature":
+        adversarial = CurvatureRisk(
+            discrepancy,
+            threat=threat_of(config),
+            weight=config.objectives.curvature,
+            records=config.objectives.attacked,
+        )
     else:
         adversarial = Adversarial(discrepancy)
     multipliers = ladder_of(config).multipliers() if config.privacy else ()

@@ -64,6 +64,11 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "[privacy]\nepsilons = [1.0]\n[objectives]\ngeneralization = 'ridge-risk'",
             "second moments",
         ),
+        ("[privacy]\nepsilons = [1.0]\n[objectives]\nadversarial = 'curvature'", "private study"),
+        (
+            "[objectives]\nadversarial = 'curvature'\ngeneralization = 'gradient-matching'",
+            "fitted on S",
+        ),
         (
             "[privacy]\nepsilons = [1.0]\n[objectives]\ngeneralization = 'gradient-matching'",
             "reads records of T",
