@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 
     from moc.data.real import DataInfo
 
-Kind = Literal["convnet", "mlp", "linear"]
+Kind = Literal["convnet", "resnet", "mlp", "linear"]
+Norm = Literal["instance", "group", "none"]
+
+_NAME = re.compile(r"([a-z]+)([1-9][0-9]*)-w([1-9][0-9]*)(-plain|)")
+_KINDS: dict[str, tuple[Kind, Norm]] = {
+    "convnet": ("convnet", "instance"),
+    "convnet-plain": ("convnet", "none"),
+    "resnet": ("resnet", "group"),
+    "mlp": ("mlp", "none"),
+}
+_GROUPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,41 +36,45 @@ class NetworkSpec:
     """The architecture of a network, apart from its input shape and classes.
 
     Attributes:
-        kind: `convnet` (the field's ConvNet-D, arXiv 2006.05929), `mlp` or `linear`.
-        width: Channels of each block, or hidden units.
+        kind: `convnet` (the field's ConvNet-D, arXiv 2006.05929), `resnet` (the small ResNet for
+            32 x 32 images, arXiv 1512.03385, section 4.2), `mlp` or `linear`.
+        width: Channels of each block (of the first of three stages, doubled in each of the
+            others, for `resnet`), or hidden units.
         depth: Number of blocks or hidden layers; pools halve an image only while it is > 1 pixel.
-        norm: Instance norm (GroupNorm with one channel a group) or none. BatchNorm is not offered:
-            it mixes records, which no per-record privacy bound survives.
+            For `resnet` the layers with weights, 8, 14, 20, ...: two a residual block, n blocks a
+            stage, and two more.
+        norm: Instance norm (GroupNorm with one channel a group), GroupNorm with four groups (arXiv
+            1803.08494; `resnet` alone) or none. BatchNorm is not offered: it mixes records, which
+            no per-record privacy bound survives.
     """
 
     kind: Kind = "convnet"
     width: int = 128
     depth: int = 3
-    norm: Literal["instance", "none"] = "instance"
+    norm: Norm = "instance"
 
     @property
     def name(self) -> str:
         """Short name, such as `convnet3-w128`, which `parse` reads."""
         if self.kind == "linear":
             return "linear"
-        plain = "" if self.norm == "instance" or self.kind != "convnet" else "-plain"
+        plain = "-plain" if self.norm == "none" and self.kind == "convnet" else ""
         return f"{self.kind}{self.depth}-w{self.width}{plain}"
 
     @classmethod
     def parse(cls, text: str) -> NetworkSpec:
-        """Read a short name back: `convnet3-w128`, `mlp2-w256`, `convnet2-w32-plain`, `linear`."""
+        """Read a short name: `convnet3-w128`, `convnet2-w32-plain`, `resnet8-w16`, `linear`."""
         if text == "linear":
             return cls(kind="linear", width=0, depth=0, norm="none")
-        head, _, rest = text.partition("-w")
-        width, _, tail = rest.partition("-")
-        kind = head.rstrip("0123456789")
-        if kind in ("convnet", "mlp") and width.isdecimal() and tail in ("", "plain"):
-            depth = head[len(kind) :]
-            norm = "none" if tail == "plain" or kind == "mlp" else "instance"
-            if depth.isdecimal() and int(depth) > 0 and int(width) > 0:
-                return cls(kind=kind, width=int(width), depth=int(depth), norm=norm)
+        match = _NAME.fullmatch(text)
+        if match and match[1] + match[4] in _KINDS:
+            kind, norm = _KINDS[match[1] + match[4]]
+            depth, width = int(match[2]), int(match[3])
+            if kind != "resnet" or (depth > 2 and depth % 6 == 2):
+                return cls(kind=kind, width=width, depth=depth, norm=norm)
         raise StudyError(
-            f"A network such as 'convnet3-w128', 'mlp2-w256' or 'linear' expected, found {text!r}."
+            "A network such as 'convnet3-w128', 'resnet8-w16', 'mlp2-w256' or 'linear' expected, "
+            f"found {text!r}."
         )
 
 
@@ -132,7 +147,7 @@ def _body(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
             f"{spec.name} needs images; {info.name} has records of shape {info.shape}. "
             "Use an mlp, such as 'mlp2-w256'."
         )
-    return _convnet(spec, info)
+    return _resnet(spec, info) if spec.kind == "resnet" else _convnet(spec, info)
 
 
 def _convnet(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
@@ -151,3 +166,40 @@ def _convnet(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
             height, width = height // 2, width // 2
         channels = spec.width
     return nn.Sequential(*layers, nn.Flatten()), channels * height * width
+
+
+def _resnet(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
+    channels = spec.width
+    layers: list[nn.Module] = [*_normed(info.shape[0], channels, stride=1), nn.ReLU()]
+    for stage in range(3):
+        for block in range((spec.depth - 2) // 6):
+            first = stage > 0 and block == 0  # halves the image and doubles the channels
+            layers.append(_Residual(channels, 2 * channels if first else channels))
+            channels = 2 * channels if first else channels
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
+
+
+class _Residual(nn.Module):
+    """Two convolutions beside a shortcut, which is a convolution where the shape changes."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        stride = 1 if before == after else 2
+        self.inner = nn.Sequential(
+            *_normed(before, after, stride=stride), nn.ReLU(), *_normed(after, after, stride=1)
+        )
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1
+            else nn.Sequential(*_normed(before, after, stride=2, size=1))
+        )
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.inner(x) + self.shortcut(x))
+
+
+def _normed(before: int, after: int, *, stride: int, size: int = 3) -> tuple[nn.Module, nn.Module]:
+    """A convolution that keeps the image, or every `stride`-th pixel of it, and its GroupNorm."""
+    convolution = nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
+    return convolution, nn.GroupNorm(math.gcd(_GROUPS, after), after)

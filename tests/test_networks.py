@@ -13,7 +13,7 @@ from moc.networks import NetworkSpec, build
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
-NAMES = ["convnet3-w16", "convnet2-w8-plain", "mlp2-w16", "linear"]
+NAMES = ["convnet3-w16", "convnet2-w8-plain", "resnet8-w8", "mlp2-w16", "linear"]
 
 
 def records(n, info=SMALL, seed=0):
@@ -29,6 +29,7 @@ def weights(name, seed, info=SMALL):
     st.one_of(
         st.just("linear"),
         st.builds("mlp{}-w{}".format, st.integers(1, 9), st.integers(1, 999)),
+        st.builds("resnet{}-w{}".format, st.sampled_from([8, 14, 20]), st.integers(1, 999)),
         st.builds(
             "convnet{}-w{}{}".format,
             st.integers(1, 9),
@@ -50,6 +51,7 @@ def test_the_default_is_the_network_of_the_field():
 @pytest.mark.parametrize(
     "text",
     [
+        *("resnet18-w16", "resnet2-w16", "resnet8-w16-plain", "mlp2-w8-plain"),
         *("", "resnet18", "convnet-w8", "convnet3", "convnet3-w", "convnet0-w8", "convnet3-w0"),
         *("convnet3-w8-batch", "convnet3-w²", "mlp2-wide", "linear3", "convnet3-w8 "),
     ],
@@ -138,6 +140,34 @@ def test_vectors_go_through_networks_without_convolutions(name):
     assert network(records(5, VECTORS)).shape == (5, 2)
 
 
-def test_a_convnet_of_vectors_is_refused():
+@pytest.mark.parametrize("name", ["convnet3-w8", "resnet8-w8"])
+def test_convolutions_of_vectors_are_refused(name):
     with pytest.raises(StudyError, match=r"needs images.*Use an mlp"):
-        build(NetworkSpec.parse("convnet3-w8"), VECTORS, seed=0)
+        build(NetworkSpec.parse(name), VECTORS, seed=0)
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(20, 269_722), (14, 172_506)])
+def test_the_resnet_has_its_known_size(depth, expected):
+    """0.27 million weights at depth 20, as published for CIFAR-10 (arXiv 1512.03385, table 6)."""
+    info = replace(SMALL, shape=(3, 32, 32), classes=tuple("0123456789"))
+    network = build(NetworkSpec.parse(f"resnet{depth}-w16"), info, seed=0)
+    shortcuts = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64  # the paper's have no weights on CIFAR-10
+    assert sum(p.numel() for p in network.parameters()) - shortcuts == expected
+    assert network.features == 64
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 5, 7), (2, 1, 3)])
+def test_resnets_take_images_of_any_size(shape):
+    info = replace(SMALL, shape=shape)
+    a, b = build(NetworkSpec.parse("resnet14-w6"), info, seed=0).embed(records(2, info))
+    assert len(a) == 24
+    assert (a - b).norm() > 1e-3 * a.norm() > 0
+
+
+def test_a_residual_block_without_weights_passes_its_input_on():
+    network = build(NetworkSpec.parse("resnet8-w8"), SMALL, seed=0)
+    block = network.body[3]
+    for parameter in block.inner.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = torch.rand(2, 8, 8, 8)
+    assert torch.equal(block(x), x)
