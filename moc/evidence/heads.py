@@ -77,6 +77,13 @@ class HeadsAttack:
         self.heads = linear_heads(statistics, clean[-1])
         self._attack, self._threat, self._batch = attack, threat, statistics.batch
 
+    def words(self) -> str:
+        """See `NamedAttack`; the heads follow from the clean release, which the ledger names."""
+        return (
+            f"{self._attack.label}, {self._threat.norm} at most {self._threat.eps:g}, under heads "
+            "from the smallest rung of the clean release"
+        )
+
     def __call__(self, k: int, member: Member, x: Tensor, y: Tensor, /) -> Tensor:
         """See `RecordAttack`; takes whole padded batches only, which round alike in every row."""
         if len(x) != self._batch:

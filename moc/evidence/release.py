@@ -21,7 +21,7 @@ from moc.evidence.access import Access
 from moc.evidence.accountant import noise_multiplier
 from moc.evidence.isolation import require_isolated
 from moc.evidence.noise import TIERS, Tier, gaussian
-from moc.evidence.statistics import CLIP, GRID, RecordAttack, Statistics
+from moc.evidence.statistics import CLIP, GRID, NamedAttack, Statistics
 from moc.evidence.sums import Sums
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def draw(
     folder: Path,
     key: str = "release/clean",
     tier: Tier = "standard",
-    attack: RecordAttack | None = None,
+    attack: NamedAttack | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rung]:
     """Draw the release, or read back the one that was drawn.
@@ -121,7 +121,7 @@ def draw(
             f"One delta for the ladder and the budget expected, found {ladder.delta:g} and "
             f"{ledger.budget.delta:g}."
         )
-    records = "records" if attack is None else "attacked records"
+    records = "records" if attack is None else f"attacked records ({attack.words()})"
     access = _access(key, ladder, tier, purpose=f"moments of {records} under {statistics.words()}")
     claims = rungs.claims(access, ladder)
     paths = [folder / f"rung-{i}.safetensors" for i in range(len(claims))]

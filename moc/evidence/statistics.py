@@ -44,6 +44,14 @@ class RecordAttack(Protocol):
         ...
 
 
+class NamedAttack(RecordAttack, Protocol):
+    """A `RecordAttack` that can be paid for: it says what it does to a record."""
+
+    def words(self) -> str:
+        """Everything that decides what it makes of a record, for the ledger."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
     """Which moments are taken, and how much of a record's norm each gets; fixed before T is read.
@@ -54,14 +62,15 @@ class Statistics:
         mean: Weight w₁ of the class-mean block.
         second: Weight w₂ of the second-moment block; 0 leaves it out. w₁ + w₂ = 1.
         batch: Records at a time. Every batch is padded to this size, so that a record meets the
-            same arithmetic whatever batch and shard it travels in.
+            same arithmetic whatever batch and shard it travels in. A multiple of 64: of other
+            numbers, kernels round the last rows in their own way (`moc.evidence.isolation` looks).
     """
 
     bank: Bank
     networks: int
     mean: float = 1.0
     second: float = 0.0
-    batch: int = 250
+    batch: int = 256
 
     def __post_init__(self) -> None:
         """Check the weights."""

@@ -48,7 +48,7 @@ class PrivacySection(_Section):
     `epsilons` is the ladder, largest first, and its first entry is the budget for everything that
     the study does. Of 1/σ², the share `scoring` pays for scores on private held-out records; 0
     declares them public. Of the rest, which is the release's, the share `attacked` goes to the
-    round of attacked records where `[objectives]` asks for one.
+    round of attacked records where `[objectives]` asks for one: half of it if left out.
     """
 
     epsilons: tuple[float, ...] = Field(min_length=1)
@@ -58,7 +58,7 @@ class PrivacySection(_Section):
     width: int | None = Field(default=None, gt=0)
     tier: Literal["standard", "hardened"] = "standard"
     scoring: float = Field(default=0.0, ge=0, lt=1)
-    attacked: float = Field(default=0.5, gt=0, lt=1)
+    attacked: float | None = Field(default=None, gt=0, lt=1)
 
     @field_validator("epsilons")
     @classmethod
@@ -219,6 +219,8 @@ class StudyConfig(_Section):
                 f"generalization = {generalization!r} reads records of T in every step, which a "
                 "private study cannot; use 'feature-mean' or 'ridge-risk', or remove [privacy]."
             )
+        if self.privacy is not None and self.privacy.attacked is not None:
+            self._check_second_round()
         ridge = generalization == "ridge-risk"
         if ridge and self.privacy is not None and self.privacy.second == 0:
             raise StudyError(
@@ -226,6 +228,14 @@ class StudyConfig(_Section):
                 "`second` in [privacy] a weight, such as 0.5, or use 'feature-mean'."
             )
         return self
+
+    def _check_second_round(self) -> None:
+        if self.objectives.adversarial != "release":
+            raise StudyError(
+                "`attacked` in [privacy] is the share of a second round, which only "
+                f"adversarial = 'release' draws, found {self.objectives.adversarial!r}; remove "
+                "`attacked`, or ask for that objective in [objectives]."
+            )
 
 
 def load_config(path: Path, *, profile: str | None = None) -> StudyConfig:

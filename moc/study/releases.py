@@ -85,7 +85,7 @@ def rounds_of(config: StudyConfig) -> dict[str, Ladder]:
     whole = ladder_of(config)
     if config.privacy is None or config.objectives.adversarial != "release":
         return {"release/clean": whole}
-    attacked = config.privacy.attacked
+    attacked = config.privacy.attacked or 0.5
     return {
         "release/clean": replace(whole, share=whole.share * (1.0 - attacked)),
         "release/attacked": replace(whole, share=whole.share * attacked),

@@ -101,6 +101,9 @@ class HeadAttack:
     def __init__(self, attack, info: DataInfo, threat=Threat(norm="Linf", eps=0.1)) -> None:  # noqa: B008
         self.attack, self.classes, self.threat = attack, len(info.classes), threat
 
+    def words(self) -> str:
+        return f"{self.attack.label} under public heads"
+
     def __call__(self, k, member, x, y, /):
         generator = torch.Generator().manual_seed(k)
         head = nn.Linear(member.dimension, self.classes)

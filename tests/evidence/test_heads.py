@@ -193,6 +193,34 @@ def test_two_rounds_cost_by_hand_what_the_ledger_says(tmp_path, attacked):
         draw(ledger, statistics, third, folder=tmp_path / "third", key="release/third")
 
 
+OTHERS = {
+    "attack": {"attack": ALLOWED["fgsm"]},
+    "steps": {"attack": Attack(name="pgd-margin", steps=4)},
+    "norm": {"threat": THREATS["L2"]},
+    "eps": {"threat": Threat(norm="Linf", eps=0.09)},
+}
+
+
+@pytest.mark.parametrize("change", sorted(OTHERS))
+def test_round_two_is_not_read_back_under_another_attack(tmp_path, change):
+    data = toy()
+    statistics, ledger = small(data.info), ledger_of(data)
+    half = replace(LADDER, share=0.5)
+    clean = draw(ledger, statistics, half, folder=tmp_path / "release")
+    settings = {"attack": ALLOWED["pgd-margin"], "threat": THREATS["Linf"]}
+
+    def second(settings):
+        attack = HeadsAttack(statistics, clean, half, **settings)
+        folder = tmp_path / "release-attacked"
+        return draw(ledger, statistics, half, folder=folder, key="release/attacked", attack=attack)
+
+    first, again = second(settings), second(settings)
+    assert all(torch.equal(a.first, b.first) for a, b in zip(first, again, strict=True))
+    assert "(pgd-margin-3, Linf at most 0.1, under heads" in ledger.words()[1]
+    with pytest.raises(PrivacyError, match="Settings of a release cannot change"):
+        second(settings | OTHERS[change])
+
+
 def hockey_stick(epsilon: float, mu: float) -> float:
     """Exact delta of a Gaussian mechanism (Balle and Wang, arXiv 1805.06530)."""
     second = norm.cdf(-mu / 2 - epsilon / mu)

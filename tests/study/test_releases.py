@@ -54,7 +54,7 @@ def test_a_study_of_two_rounds_runs_and_reports_what_both_cost(finished):
         assert trial.scores.epsilon == pytest.approx(epsilon(pair, delta=1e-5), abs=1e-3)
         assert trial.rung * 0.99 < trial.scores.epsilon <= trial.rung
     assert study.epsilon <= 8.0
-    assert any("moments of attacked records" in line for line in study.privacy)
+    assert any("attacked records (pgd-margin-2, Linf at most" in w for w in study.privacy)
 
 
 def test_the_rounds_are_stored_apart(finished):
@@ -81,6 +81,13 @@ def test_other_private_studies_have_one_round_with_all_of_it():
     tables = {**TINY, "objectives": {"adversarial": "teacher"}}
     config = parse_config(tables, where="test")
     assert rounds_of(config) == {"release/clean": ladder_of(config)}
+    with pytest.raises(StudyError, match=r"only adversarial = 'release' draws, found 'teacher'"):
+        parse_config({**tables, "privacy": {**TINY["privacy"], "attacked": 0.5}}, where="test")
+
+
+def test_the_rounds_share_alike_if_nothing_is_said():
+    shares = [ladder.share for ladder in rounds_of(config_of()).values()]
+    assert shares == [0.5, 0.5]
 
 
 def test_both_rounds_are_audited_each_against_its_own_share():
