@@ -39,7 +39,7 @@ class CurvatureRisk(Objective):
     """
 
     def __init__(
-        self, discrepancy: Discrepancy, *, threat: Threat, weight: float = 10.0, records: int = 64
+        self, discrepancy: Discrepancy, *, threat: Threat, weight: float = 1.0, records: int = 64
     ) -> None:
         """Add the curvature of `discrepancy`'s predictor to its value."""
         super().__init__()

@@ -100,7 +100,7 @@ class ObjectivesSection(_Section):
     generalization: Literal[tuple(DISCREPANCIES)] = "feature-mean"  # pyright: ignore[reportInvalidTypeForm]
     adversarial: Literal["attack", "release", "teacher", "curvature"] = "teacher"
     ridge: float = Field(default=0.5, gt=0)
-    curvature: float = Field(default=10.0, ge=0)
+    curvature: float = Field(default=1.0, ge=0)
     batch: int = Field(default=256, gt=0)
     attacked: int = Field(default=64, gt=0)
     attack_steps: int = Field(default=4, gt=0)

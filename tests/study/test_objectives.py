@@ -1,0 +1,84 @@
+"""Objectives as study files name them: what is built, and that a set can be condensed by it."""
+
+import pytest
+import torch
+
+from moc.bank import Bank
+from moc.condense import PretrainedBank, Task, condense
+from moc.discrepancies import Adversarial, CurvatureRisk, GradientMatching, TeacherAgreement
+from moc.study.config import parse_config
+from moc.study.reporter import Silent
+from moc.study.setup import prepare
+
+TINY = {
+    "name": "tiny",
+    "data": {"source": "digits", "train": 300, "validation": 20, "test": 20},
+    "bank": {"networks": ["convnet2-w8"], "count": 2, "stages": 2, "steps": 4},
+    "condense": {"per_class": 1, "steps": 2},
+    "objectives": {"batch": 32, "attacked": 8, "attack_steps": 1},
+    "teacher": {"network": "convnet2-w8", "steps": 2, "batch": 16},
+}
+
+
+def made(tmp_path, bank=(), **objectives):
+    tables = {
+        **TINY,
+        "bank": {**TINY["bank"], **dict(bank)},
+        "objectives": {**TINY["objectives"], **objectives},
+    }
+    return prepare(parse_config(tables, where="test"), tmp_path, Silent())
+
+
+@pytest.mark.parametrize(
+    ("generalization", "adversarial", "kind"),
+    [
+        ("ridge-risk", "attack", Adversarial),
+        ("feature-mean", "attack", Adversarial),
+        ("gradient-matching", "attack", Adversarial),
+        ("gradient-matching", "teacher", TeacherAgreement),
+        ("ridge-risk", "curvature", CurvatureRisk),
+        ("feature-mean", "curvature", CurvatureRisk),
+    ],
+)
+@pytest.mark.parametrize("pretrained", ["none", "adversarial"])
+def test_every_objective_of_an_open_study_condenses(
+    tmp_path, generalization, adversarial, kind, pretrained
+):
+    materials = made(
+        tmp_path,
+        bank={"pretrained": pretrained},
+        generalization=generalization,
+        adversarial=adversarial,
+    )
+    assert isinstance(materials.objectives[1], kind)
+    assert type(materials.evidence._bank) is (Bank if pretrained == "none" else PretrainedBank)
+    found = condense(
+        [Task(robust_share=0.0), Task(robust_share=1.0)],
+        evidence=materials.evidence,
+        objectives=materials.objectives,
+        settings=materials.settings,
+    )
+    assert torch.isfinite(torch.tensor([one.losses[:2] for one in found])).all()
+    assert not torch.equal(found[0].synthetic.x, found[1].synthetic.x)
+
+
+def test_the_options_of_a_study_file_reach_the_objectives(tmp_path):
+    curvature = made(tmp_path / "a", adversarial="curvature", curvature=3.0).objectives[1]
+    assert (curvature.weight, curvature.records, curvature.threat.eps) == (3.0, 8, 0.1)
+    materials = made(tmp_path / "b", generalization="gradient-matching", adversarial="attack")
+    assert all(isinstance(o.discrepancy, GradientMatching) for o in materials.objectives[:2])
+
+
+@pytest.mark.parametrize(("pretrained", "eps"), [("plain", 0.0), ("adversarial", 0.1)])
+def test_a_bank_is_trained_against_the_threat_or_none(tmp_path, monkeypatch, pretrained, eps):
+    import moc.study.objectives as study
+
+    seen = []
+
+    def spy(bank, source, *, settings, stages, threat, progress):
+        seen.append((settings.count, settings.steps, stages, threat.eps))
+        return bank
+
+    monkeypatch.setattr(study, "pretrain", spy)
+    made(tmp_path, bank={"pretrained": pretrained}, adversarial="attack")
+    assert seen == [(2, 4, 2, eps)]
