@@ -35,7 +35,7 @@ def autograd(network, x, labels):
 
 
 @given(
-    name=st.sampled_from(["convnet1-w3", "convnet3-w4-plain", "mlp2-w6", "linear", "convnet2-w4"]),
+    name=st.sampled_from(["convnet1-w3", "convnet3-w4-plain", "mlp2-w6", "linear", "resnet8-w4"]),
     n=st.integers(1, 5),
     seed=st.integers(0, 1000),
 )
