@@ -13,7 +13,8 @@ from moc.networks import NetworkSpec, build
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
-NAMES = ["convnet3-w16", "convnet2-w8-plain", "resnet8-w8", "mlp2-w16", "linear"]
+NAMES = ["convnet3-w16", "convnet2-w8-plain", "convnet2-w8-half", "resnet8-w8", "mlp2-w16", "linear"]
+HALF = st.sampled_from(["", "-half"])
 
 
 def records(n, info=SMALL, seed=0):
@@ -28,13 +29,14 @@ def weights(name, seed, info=SMALL):
 @given(
     st.one_of(
         st.just("linear"),
-        st.builds("mlp{}-w{}".format, st.integers(1, 9), st.integers(1, 999)),
+        st.builds("mlp{}-w{}{}".format, st.integers(1, 9), st.integers(1, 999), HALF),
         st.builds("resnet{}-w{}".format, st.sampled_from([8, 14, 20]), st.integers(1, 999)),
         st.builds(
-            "convnet{}-w{}{}".format,
+            "convnet{}-w{}{}{}".format,
             st.integers(1, 9),
             st.integers(1, 999),
             st.sampled_from(["", "-plain"]),
+            HALF,
         ),
     )
 )
@@ -171,3 +173,18 @@ def test_a_residual_block_without_weights_passes_its_input_on():
         torch.nn.init.zeros_(parameter)
     x = torch.rand(2, 8, 8, 8)
     assert torch.equal(block(x), x)
+
+
+@pytest.mark.parametrize("name", ["convnet2-w8-half", "mlp2-w8-half"])
+def test_half_networks_see_block_averages_only(name):
+    info = replace(SMALL, shape=(1, 12, 12))
+    network = build(NetworkSpec.parse(name), info, seed=0)
+    x = records(4, info)
+    blurred = torch.nn.functional.avg_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(network(x), network(blurred))
+    assert not torch.allclose(network(x), network(records(4, info, seed=1)))
+
+
+def test_vectors_cannot_be_halved():
+    with pytest.raises(StudyError, match="needs images"):
+        build(NetworkSpec.parse("mlp2-w8-half"), VECTORS, seed=0)
