@@ -94,7 +94,11 @@ class Members(Protocol):
         ...
 
     def member(self, k: int) -> Member:
-        """Member number `k`; any k >= 0 will do."""
+        """Member number `k`; any k >= 0 will do. It is shared, so never to be changed."""
+        ...
+
+    def fresh(self, k: int) -> Member:
+        """A copy of member number `k` of one's own."""
         ...
 
 
@@ -120,7 +124,7 @@ class Bank:
     device: str = "cpu"
 
     def member(self, k: int) -> Member:
-        """Member number `k` of the unbounded bank."""
+        """See `Members`."""
         return _member(self, k)
 
     def draw(self, generator: torch.Generator) -> Draw | None:
@@ -130,16 +134,20 @@ class Bank:
         channels, height, width = self.info.shape
         return self.augmentation.draw(1, (channels, height, width), generator=generator)
 
+    def fresh(self, k: int) -> Member:
+        """See `Members`."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + k)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        network = build(self.specs[k % len(self.specs)], self.info, seed=seed)
+        draw = self.draw(generator)
+        member = Member(network, draw=draw, width=self.width, generator=generator)
+        noise = torch.rand(_CENTRE_IMAGES, *self.info.shape, generator=generator)
+        return member.set_centre(noise).eval().to(self.device)
+
 
 @lru_cache(maxsize=256)
 def _member(bank: Bank, k: int) -> Member:
-    generator = torch.Generator().manual_seed(bank.seed * 1_000_003 + k)
-    seed = int(torch.randint(2**62, (), generator=generator))
-    network = build(bank.specs[k % len(bank.specs)], bank.info, seed=seed)
-    draw = bank.draw(generator)
-    member = Member(network, draw=draw, width=bank.width, generator=generator)
-    noise = torch.rand(_CENTRE_IMAGES, *bank.info.shape, generator=generator)
-    return member.set_centre(noise).eval().to(bank.device)
+    return bank.fresh(k)
 
 
 def _projection(features: int, width: int | None, generator: torch.Generator) -> Tensor | None:

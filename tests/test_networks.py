@@ -13,7 +13,14 @@ from moc.networks import NetworkSpec, build
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
-NAMES = ["convnet3-w16", "convnet2-w8-plain", "convnet2-w8-half", "resnet8-w8", "mlp2-w16", "linear"]
+NAMES = [
+    "convnet3-w16",
+    "convnet2-w8-plain",
+    "convnet2-w8-half",
+    "resnet8-w8",
+    "mlp2-w16",
+    "linear",
+]
 HALF = st.sampled_from(["", "-half"])
 
 

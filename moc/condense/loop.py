@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 
+from moc.condense.pool import Pool
 from moc.condense.scalarise import Normalisation, Scalariser, SmoothTchebycheff
 from moc.data.synthetic import Decoder, SyntheticSet, balanced_labels, one_hot
 from moc.discrepancies import FeatureMean, Generalization, Objective, encode
@@ -35,6 +36,10 @@ class CondenseSettings:
         lr: Adam's learning rate in pixel units, with cosine decay to zero.
         labels: `hard`, or `learned` together with the images (as many more floats as classes).
         factor: Training images per side of a stored one; 1 stores them as they are.
+        pool: Networks that are trained on each set while it is condensed, and looked through
+            instead of the bank's random ones; 0 for none. Needs samples of T. See `Pool`.
+        pool_age: Steps after which a network of the pool is replaced.
+        pool_inner: Steps that it takes each time.
         scalariser: Joins the losses.
     """
 
@@ -45,6 +50,9 @@ class CondenseSettings:
     lr: float = 0.05
     labels: Literal["hard", "learned"] = "hard"
     factor: int = 1
+    pool: int = 0
+    pool_age: int = 100
+    pool_inner: int = 1
     scalariser: Scalariser = field(default_factory=SmoothTchebycheff)
 
 
@@ -125,7 +133,7 @@ def _warm_start(
     start = torch.stack([decoder.pack(evidence.start(y, seed=seed)) for _, seed in keys])
     if settings.warm:
         distinct = [Task(robust_share=0.0, rung=rung, seed=seed) for rung, seed in keys]
-        warm = replace(settings, steps=settings.warm, labels="hard")
+        warm = replace(settings, steps=settings.warm, labels="hard", pool=0)
         batch = _Batch(distinct, evidence, warm, start)
         for step in batch.minimise((Generalization(FeatureMean()),), warm, None):
             if progress is not None:
@@ -150,6 +158,17 @@ class _Batch:
         self.logits = (_LABEL_SHARPNESS * self.hard).requires_grad_(settings.labels == "learned")
         share = torch.tensor([task.robust_share for task in tasks], device=evidence.device)
         self.weights = torch.stack([1 - share, share], dim=1)
+        self.pools = [
+            Pool(
+                evidence.bank,
+                size=settings.pool,
+                age=settings.pool_age,
+                inner=settings.pool_inner,
+                seed=task.seed,
+            )
+            for task in tasks
+            if settings.pool
+        ]
 
     def labels(self) -> Tensor:
         return self.logits.softmax(-1) if self.logits.requires_grad else self.hard
@@ -165,26 +184,61 @@ class _Batch:
         optimiser = torch.optim.Adam(parameters, lr=settings.lr)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
         for step in range(settings.steps):
-            first = step * settings.networks
-            losses = self.losses(objectives, range(first, first + settings.networks))
+            steps = range(step * settings.networks, (step + 1) * settings.networks)
+            losses = self.losses(objectives, steps)
             optimiser.zero_grad(set_to_none=True)
             self.join(losses, settings.scalariser, normalisation).sum().backward()
             optimiser.step()
             cosine.step()
             with torch.no_grad():
                 self.x.clamp_(0.0, 1.0)
+            self._train_pools(steps)
             yield step
 
     def losses(self, objectives: Sequence[Objective], steps: range) -> Tensor:
         """Every objective of every set, averaged over the networks of these steps: (B, m)."""
-        records = self.decoder(self.x).flatten(1, 2)
-        labels = self.labels().repeat_interleave(records.shape[1] // self.x.shape[1], dim=1)
+        records, labels = self.records()
         parts = []
         for step in steps:
-            view = self.evidence.view(step, self.rungs)
-            encoded = encode(records, labels, view.member)
-            parts.append(torch.stack([loss(encoded, view) for loss in objectives], dim=1))
+            if self.pools:
+                alone = [
+                    self._look(objectives, step, slice(b, b + 1), records, labels, pool)
+                    for b, pool in enumerate(self.pools)
+                ]
+                parts.append(torch.cat(alone))
+            else:
+                parts.append(self._look(objectives, step, slice(None), records, labels))
         return torch.stack(parts).mean(0)
+
+    def records(self) -> tuple[Tensor, Tensor]:
+        """Training records (B, M, *shape) and their labels (B, M, c)."""
+        records = self.decoder(self.x).flatten(1, 2)
+        copies = records.shape[1] // self.x.shape[1]
+        return records, self.labels().repeat_interleave(copies, dim=1)
+
+    def _look(
+        self,
+        objectives: Sequence[Objective],
+        step: int,
+        sets: slice,
+        records: Tensor,
+        labels: Tensor,
+        pool: Pool | None = None,
+    ) -> Tensor:
+        """Every objective of these sets under one network: (sets, m)."""
+        member = pool.member(step) if pool else None
+        view = self.evidence.view(step, self.rungs[sets], member=member)
+        encoded = encode(records[sets], labels[sets], view.member)
+        return torch.stack([loss(encoded, view) for loss in objectives], dim=1)
+
+    def _train_pools(self, steps: range) -> None:
+        if not self.pools:
+            return
+        with torch.no_grad():
+            records, labels = self.records()
+        for pool, x, y in zip(self.pools, records, labels, strict=True):
+            for step in steps:
+                pool.train(step, x.detach(), y.detach())
 
     def join(
         self, losses: Tensor, scalariser: Scalariser, normalisation: Normalisation | None

@@ -52,6 +52,10 @@ class PretrainedBank:
         member.centre = self._centres[index]
         return member.eval()
 
+    def fresh(self, k: int) -> Member:
+        """A copy of member number `k` of one's own."""
+        return copy.deepcopy(self.member(k))
+
 
 def pretrain(
     bank: Bank,

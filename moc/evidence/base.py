@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from moc.bank import Member, Members
     from moc.data.real import DataInfo
     from moc.evidence.views import View
 
@@ -21,11 +22,13 @@ class Evidence(ABC):
         info: Public facts about T.
         epsilons: Epsilon of each rung, largest first; empty if the evidence is not private.
         device: Where views live.
+        bank: The networks under which T is looked at.
     """
 
     info: DataInfo
     epsilons: tuple[float, ...]
     device: str
+    bank: Members
 
     @abstractmethod
     def start(self, y: Tensor, *, seed: int) -> Tensor:
@@ -35,10 +38,14 @@ class Evidence(ABC):
         """
 
     @abstractmethod
-    def view(self, step: int, rungs: Sequence[int]) -> View:
+    def view(self, step: int, rungs: Sequence[int], *, member: Member | None = None) -> View:
         """What step `step` of condensation sees; the same step gives the same view.
 
         Args:
             step: Counts from 0; picks the network (and for samples the batch).
             rungs: For each of the B sets the rung it reads; ignored by open evidence.
+            member: Look through this network, not the bank's; for samples only.
+
+        Raises:
+            StudyError: If a release is to be looked at through a network it was not drawn under.
         """

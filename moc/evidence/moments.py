@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from moc.errors import StudyError
 from moc.evidence.base import Evidence
 from moc.evidence.views import MomentTarget, Target, View
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from moc.bank import Bank, Member
+    from moc.bank import Member
     from moc.evidence.release import Rung
     from moc.evidence.statistics import Statistics
 
@@ -29,25 +30,25 @@ class Moments(Evidence):
     ) -> None:
         """Read the rungs of one release of clean moments and, if there is one, of attacked ones."""
         self.statistics = statistics
-        self.info = statistics.bank.info
-        self.device = statistics.bank.device
+        self.bank = statistics.bank
+        self.info, self.device = self.bank.info, self.bank.device
         epsilons = tuple(rung.epsilon for rung in clean)
         self.epsilons = epsilons if math.isfinite(epsilons[0]) else ()
         self._clean = [_read(statistics, rung) for rung in clean]
         self._attacked = [_read(statistics, rung) for rung in attacked or ()]
-
-    @property
-    def bank(self) -> Bank:
-        """The public networks."""
-        return self.statistics.bank
 
     def start(self, y: Tensor, *, seed: int) -> Tensor:
         """See `Evidence`; uniform noise from a public seed."""
         generator = torch.Generator().manual_seed(seed)
         return torch.rand(len(y), *self.info.shape, generator=generator)
 
-    def view(self, step: int, rungs: Sequence[int]) -> MomentView:
+    def view(self, step: int, rungs: Sequence[int], *, member: Member | None = None) -> MomentView:
         """See `Evidence`; step s sees network s mod K."""
+        if member is not None:
+            raise StudyError(
+                "A release cannot be looked at through networks that it was not drawn under: a "
+                "pool of networks trained on the set needs samples. Use pool = 0."
+            )
         k = step % self.statistics.networks
         member = self.bank.member(k)
         return MomentView(

@@ -60,12 +60,12 @@ class Samples(Evidence):
         records = ledger.read(access)
         self.info, self.device = bank.info, bank.device
         self._x, self._y = records.x, records.y
-        self._bank, self._attacked, self._batch, self._seed = bank, attacked, batch, seed
+        self.bank, self._attacked, self._batch, self._seed = bank, attacked, batch, seed
 
     def under(self, bank: Members) -> Samples:
         """The same batches under other networks."""
         other = copy.copy(self)
-        other._bank = bank
+        other.bank = bank
         return other
 
     def start(self, y: Tensor, *, seed: int) -> Tensor:
@@ -84,11 +84,11 @@ class Samples(Evidence):
             index[y == k] = of_class[:wanted]
         return as_unit(self._x[index])
 
-    def view(self, step: int, rungs: Sequence[int]) -> SampleView:
+    def view(self, step: int, rungs: Sequence[int], *, member: Member | None = None) -> SampleView:
         """See `Evidence`; a fresh network and a batch drawn with replacement."""
         x, labels = self.batch(self._seed * 1_000_003 + step, self._batch)
         return SampleView(
-            member=self._bank.member(step),
+            member=member or self.bank.member(step),
             rungs=tuple(rungs),
             x=x,
             labels=labels,

@@ -128,7 +128,11 @@ class ThreatSection(_Section):
 
 
 class CondenseSection(_Section):
-    """`[condense]`: size and schedule of the synthetic sets."""
+    """`[condense]`: size and schedule of the synthetic sets.
+
+    `pool` networks are trained on each set while it is condensed, and the discrepancies look
+    through them instead of random ones (open studies).
+    """
 
     per_class: int = Field(default=10, gt=0)
     steps: int = Field(default=300, gt=0)
@@ -137,6 +141,9 @@ class CondenseSection(_Section):
     lr: float = Field(default=0.05, gt=0)
     labels: Literal["hard", "learned"] = "learned"
     factor: int = Field(default=1, gt=0)
+    pool: int = Field(default=0, ge=0)
+    pool_age: int = Field(default=100, gt=0)
+    pool_inner: int = Field(default=1, gt=0)
     scalariser: Literal["stch", "linear"] = "stch"
 
 
@@ -221,6 +228,11 @@ class StudyConfig(_Section):
             )
         if self.privacy is not None and self.privacy.attacked is not None:
             self._check_second_round()
+        if self.privacy is not None and self.condense.pool:
+            raise StudyError(
+                "A pool looks at samples of T through networks trained on the set, and a private "
+                "study has a release under fixed networks instead; remove `pool`, or [privacy]."
+            )
         ridge = generalization == "ridge-risk"
         if ridge and self.privacy is not None and self.privacy.second == 0:
             raise StudyError(

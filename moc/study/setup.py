@@ -138,6 +138,9 @@ def _condense_settings(config: StudyConfig) -> CondenseSettings:
         lr=c.lr,
         labels=c.labels,
         factor=c.factor,
+        pool=c.pool,
+        pool_age=c.pool_age,
+        pool_inner=c.pool_inner,
         scalariser=make_scalariser(c.scalariser),
     )
 

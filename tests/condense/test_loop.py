@@ -12,6 +12,7 @@ from moc.condense.loop import CondenseSettings, Task, condense
 from moc.condense.scalarise import Normalisation
 from moc.data.real import DataInfo, RealData
 from moc.discrepancies import Adversarial, FeatureMean, Generalization, RidgeRisk
+from moc.errors import StudyError
 from moc.evidence.ledger import Budget, Ledger
 from moc.evidence.moments import Moments
 from moc.evidence.release import Ladder, draw
@@ -70,9 +71,10 @@ def test_losses_fall(samples):
     assert after[1].losses[1] < after[0].losses[1]
 
 
+@pytest.mark.parametrize("pool", [0, 2])
 @pytest.mark.parametrize("labels", ["hard", "learned"])
-def test_sets_together_come_out_as_alone(samples, labels):
-    settings = CondenseSettings(per_class=2, steps=6, warm=3, lr=0.02, labels=labels)
+def test_sets_together_come_out_as_alone(samples, labels, pool):
+    settings = CondenseSettings(per_class=2, steps=6, warm=3, lr=0.02, labels=labels, pool=pool)
     tasks = [Task(robust_share=r, seed=s) for r, s in ((0.0, 1), (0.3, 1), (0.9, 2))]
     run = {"evidence": samples, "objectives": objectives(RidgeRisk()), "settings": settings}
     together = condense(tasks, normalisation=NORMALISATION, **run)
@@ -144,3 +146,24 @@ def test_eight_sets_together_cost_clearly_less_than_eight_runs(moments):
     for task in tasks:
         condense([task], **run)
     assert together < 0.6 * (time.perf_counter() - start)
+
+
+def test_a_pool_changes_what_a_set_is_fitted_to(samples):
+    settings = CondenseSettings(per_class=2, steps=4, lr=0.02)
+    run = {"evidence": samples, "objectives": objectives(RidgeRisk())}
+    plain, pooled = (
+        condense([Task(robust_share=0.0)], settings=replace(settings, pool=pool), **run)[0]
+        for pool in (0, 2)
+    )
+    assert not torch.equal(plain.synthetic.x, pooled.synthetic.x)
+
+
+def test_a_release_has_no_pool(moments):
+    settings = CondenseSettings(per_class=2, steps=1, pool=1)
+    with pytest.raises(StudyError, match="needs samples"):
+        condense(
+            [Task(robust_share=0.0)],
+            evidence=moments,
+            objectives=(Generalization(FeatureMean()),),
+            settings=settings,
+        )
