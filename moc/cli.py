@@ -162,6 +162,15 @@ def ledger(study: Study = None, runs: Runs = _RUNS) -> None:
 def audit(
     file: Annotated[Path, typer.Argument(help="The study file of a private study.")],
     profile: Profile = None,
+    membership: Annotated[
+        bool,
+        typer.Option(
+            "--membership",
+            help="Instead: repeat the study on random halves of T and attack its networks. "
+            "Reads T without noise: for the owner's eyes only.",
+        ),
+    ] = False,
+    runs: Annotated[int, typer.Option(min=4, help="How often --membership repeats it.")] = 16,
 ) -> None:
     """Attack the release with a worst-case record and compare the leak with the claim.
 
@@ -169,8 +178,14 @@ def audit(
     """
     from moc.study.audit import audit_config
     from moc.study.config import load_config
+    from moc.study.membership import audit_membership
+    from moc.study.reporter import Console
 
-    reports = audit_config(load_config(file, profile=profile))
+    config = load_config(file, profile=profile)
+    if membership:
+        reports = (audit_membership(config, runs=runs, reporter=Console()),)
+    else:
+        reports = audit_config(config)
     for report in reports:
         typer.echo(report.words())
     if not all(report.passed for report in reports):

@@ -97,6 +97,19 @@ class RealData:
             for chunk in chunks
         )
 
+    def thinned(self, kept: Tensor, *, declared: int) -> RealData:
+        """What is left when records are removed: their places stay empty.
+
+        Args:
+            kept: Which records stay (n,), bool.
+            declared: What to declare as their number: a constant, whatever was removed.
+        """
+        records = unseal(self)
+        left = object.__new__(RealData)
+        left.info = replace(self.info, count=declared)
+        seal(left, Records(x=records.x[kept], y=records.y[kept]))
+        return left
+
 
 def _check(info: DataInfo, x: Tensor, y: Tensor) -> None:
     where = f"Data set {info.name!r}"

@@ -14,6 +14,7 @@ from moc.evidence.heads import HeadsAttack, linear_heads
 from moc.evidence.held_out import Counts, HeldOut, Rates
 from moc.evidence.isolation import require_isolated
 from moc.evidence.ledger import Ledger
+from moc.evidence.membership import MembershipReport
 from moc.evidence.moments import Moments
 from moc.evidence.noise import Tier
 from moc.evidence.reference import reference_records
@@ -37,6 +38,7 @@ __all__ = [
     "HeldOut",
     "Ladder",
     "Ledger",
+    "MembershipReport",
     "Moments",
     "Rates",
     "RecordAttack",

@@ -59,7 +59,7 @@ def run_study(
     """
     reporter = reporter or Silent()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder), _threads(config):
+    with _locked(folder), threads_of(config):
         _settle(config, folder)
         if StudyLedger(folder / "study.jsonl").find("finished") is None:
             run = _Run(config, folder, prepare(config, folder, reporter), reporter)
@@ -246,7 +246,7 @@ def _settle(config: StudyConfig, folder: Path) -> None:
 
 
 @contextmanager
-def _threads(config: StudyConfig) -> Iterator[None]:
+def threads_of(config: StudyConfig) -> Iterator[None]:
     """Threads of this process: one where images are so small that more only get in the way."""
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or before)

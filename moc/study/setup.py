@@ -65,18 +65,34 @@ def planned_trials(config: StudyConfig) -> int:
 
 def declared_info(config: StudyConfig) -> DataInfo:
     """What is declared public about the records that a study condenses."""
-    return _parts(config)["train"].info
+    return sealed_records(config).info
+
+
+def sealed_records(config: StudyConfig) -> RealData:
+    """T, as a study hands it to its ledger."""
+    return _parts(config)["train"]
+
+
+def budget_of(config: StudyConfig) -> Budget | None:
+    """What a study may spend; None if it is open."""
+    p = config.privacy
+    return Budget(epsilon=p.epsilons[0], delta=p.delta) if p else None
+
+
+def evidence_of(
+    config: StudyConfig, ledger: Ledger, folder: Path, reporter: Reporter
+) -> Samples | Moments:
+    """What condensation sees of the `train` records of a ledger; a release is kept in `folder`."""
+    if config.privacy is None:
+        return pretrained(config, _samples(config, ledger), reporter)
+    return draw_moments(config, ledger, folder, reporter)
 
 
 def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
     """Load T, hand it to the ledger, draw (or read back) the release, make the objectives."""
     ledger = _own(config, folder)
-    settings = _condense_settings(config)
-    evidence: Samples | Moments
-    if config.privacy is None:
-        evidence = pretrained(config, _samples(config, ledger), reporter)
-    else:
-        evidence = draw_moments(config, ledger, folder, reporter)
+    settings = condense_settings(config)
+    evidence = evidence_of(config, ledger, folder, reporter)
     return Materials(
         ledger=ledger,
         evidence=evidence,
@@ -92,8 +108,7 @@ def _own(config: StudyConfig, folder: Path) -> Ledger:
     """Split T and hand every part to the ledger."""
     parts = _parts(config)
     p = config.privacy
-    budget = Budget(epsilon=p.epsilons[0], delta=p.delta) if p else None
-    ledger = Ledger(budget, path=folder / "privacy.jsonl")
+    ledger = Ledger(budget_of(config), path=folder / "privacy.jsonl")
     declared = p is not None and p.scoring == 0
     ledger.own("train", parts["train"])
     ledger.own("validation", parts["validation"], public=declared)
@@ -128,7 +143,8 @@ def _test_part(config: StudyConfig) -> RealData | None:
         raise
 
 
-def _condense_settings(config: StudyConfig) -> CondenseSettings:
+def condense_settings(config: StudyConfig) -> CondenseSettings:
+    """Size and schedule of the sets."""
     c = config.condense
     return CondenseSettings(
         per_class=c.per_class,

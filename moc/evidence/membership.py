@@ -1,0 +1,202 @@
+"""Membership inference by the owner of T, on networks trained on what was made from parts of it.
+
+Every run puts each record in or out by a fair coin, releases and condenses what is in by itself,
+under a ledger of its own, and trains networks on the set. Then all records of T are shown to these
+networks. That last step reads T without noise: the result is for the owner, and no budget covers
+it. It establishes a lower bound on what leaks and can never show that nothing does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from scipy.stats import binomtest, rankdata
+
+from moc.data.real import as_unit
+from moc.evidence.access import Access
+from moc.evidence.guesses import epsilon_lower
+from moc.evidence.inference import ATTACKS, attack_runs, log_odds
+from moc.evidence.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from moc.data.real import RealData
+
+WARNING = (
+    "This audit shows records of T to the networks without noise. What it prints is for the owner "
+    "of the records: it is not private, and the budget of the study does not cover it."
+)
+LEVELS = (0.01, 0.001)
+"""False-positive rates at which true-positive rates are given."""
+
+_CONFIDENCE = 0.95
+_GUESSED = (0.01, 0.1, 1.0)  # shares of the records that are guessed, fixed beforehand
+_BATCH = 1000
+
+
+class Owner:
+    """T in the hands of its owner, who may do with it what no study may.
+
+    Attributes:
+        ledger: An open one, which no other access is written to.
+    """
+
+    def __init__(self, data: RealData, *, seed: int) -> None:
+        """Read T as it is.
+
+        Args:
+            data: The records.
+            seed: Public seed of the coins.
+        """
+        self.ledger = Ledger(None)
+        self.ledger.own("train", data)
+        purpose = "membership inference by the owner of the records"
+        access = Access(key="membership", data="train", purpose=purpose, kind="open")
+        self._records = self.ledger.read(access)
+        self._data, self._seed = data, seed
+
+    def members(self, run: int) -> Tensor:
+        """Who is in (n,), bool: a fair coin for every record of every run."""
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + run)
+        return torch.rand(len(self._records.y), generator=generator) < 0.5
+
+    def part(self, run: int) -> RealData:
+        """Who is in, sealed; the declared number is half of the records, whatever the coins say."""
+        return self._data.thinned(self.members(run), declared=len(self._data) // 2)
+
+    @torch.no_grad()
+    def odds(self, networks: Sequence[nn.Module], *, device: str) -> Tensor:
+        """Log-odds (n,) of the right label of every record, averaged over networks."""
+        x, y = as_unit(self._records.x), self._records.y
+        logits = [[net(part.to(device)).cpu() for part in x.split(_BATCH)] for net in networks]
+        return torch.stack([log_odds(torch.cat(rows), y) for rows in logits]).mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """How well one attack tells members from others.
+
+    Attributes:
+        attack: Its name.
+        auc: Area under the ROC curve; 0.5 for guessing.
+        rates: (FPR, TPR, lower, upper) for each of `LEVELS`, with the Clopper-Pearson interval at
+            95 %, which takes scores as independent (those of one run are not quite).
+    """
+
+    attack: str
+    auc: float
+    rates: tuple[tuple[float, float, float, float], ...]
+
+    def words(self) -> str:
+        """One line for a person."""
+        rates = "; ".join(
+            f"{tpr:.2%} ({low:.2%} to {high:.2%}) at {level:.1%}"
+            for level, tpr, low, high in self.rates
+        )
+        return (
+            f"{self.attack}: AUC {self.auc:.3f}; members found, at a rate of false alarms: {rates}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipReport:
+    """What membership inference established, beside what is claimed.
+
+    Attributes:
+        detections: One for each attack, each run attacked with all others as shadows.
+        epsilon_lower: Lower bound on epsilon, with confidence 95 %, over all attacks.
+        claimed: Epsilon that a run is charged; infinity if open.
+        delta: The delta of both.
+        runs: Number of runs.
+        records: Number of records of T.
+    """
+
+    detections: tuple[Detection, ...]
+    epsilon_lower: float
+    claimed: float
+    delta: float
+    runs: int
+    records: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the lower bound stays within the claim."""
+        return self.epsilon_lower <= self.claimed
+
+    def words(self) -> str:
+        """Several lines for a person."""
+        claim = "no privacy" if math.isinf(self.claimed) else f"{self.claimed:.3g}"
+        verdict = "" if self.passed else "FAILED: "
+        lines = (
+            f"membership of {self.records} records in {self.runs} runs, each in with chance 1/2",
+            *(detection.words() for detection in self.detections),
+            f"{verdict}epsilon at least {self.epsilon_lower:.3g} (claimed: {claim}) at delta "
+            f"{self.delta:g}, with 95 % confidence. A lower bound only: a better attack may find "
+            "more, and nothing found proves nothing.",
+            WARNING,
+        )
+        return "\n".join(lines)
+
+
+def infer(odds: Tensor, member: Tensor, *, claimed: float, delta: float) -> MembershipReport:
+    """Attack every run and compare what was found with the claim.
+
+    Rates and areas come from leaving one run out at a time. The bound on epsilon needs an attack
+    that owes nothing to the coins it guesses, so there the runs of even number are attacked with
+    those of odd number and the other way round.
+
+    Args:
+        odds: Log-odds (R, n) of the records in R >= 4 runs.
+        member: Who was in (R, n), bool.
+        claimed: Epsilon of each run.
+        delta: Its delta.
+    """
+    runs = len(odds)
+    if runs < 4:
+        raise ValueError(f"At least 4 runs expected, found {runs}.")
+    detections, bounds = [], []
+    beta = (1 - _CONFIDENCE) / (2 * len(ATTACKS) * len(_GUESSED))
+    for name, attack in ATTACKS.items():
+        others = attack_runs(attack, odds, member, lambda t: [s for s in range(runs) if s != t])
+        detections.append(_detection(name, others[member], others[~member]))
+        crossed = attack_runs(attack, odds, member, lambda t: list(range(1 - t % 2, runs, 2)))
+        for fold in (0, 1):
+            scores, coins = crossed[fold::2].flatten(), member[fold::2].flatten()
+            bounds += [_bound(scores, coins, share, delta, beta) for share in _GUESSED]
+    return MembershipReport(
+        detections=tuple(detections),
+        epsilon_lower=max(bounds),
+        claimed=claimed,
+        delta=delta,
+        runs=runs,
+        records=odds.shape[1],
+    )
+
+
+def _detection(name: str, inside: Tensor, outside: Tensor) -> Detection:
+    """ROC of scores of members and of others."""
+    ranks = rankdata(torch.cat([inside, outside]).numpy())
+    least = len(inside) * (len(inside) + 1) / 2
+    auc = (ranks[: len(inside)].sum() - least) / (len(inside) * len(outside))
+    falling = outside.sort(descending=True).values
+    rates = []
+    for level in LEVELS:
+        threshold = falling[int(level * len(outside))]
+        found = binomtest(int((inside > threshold).sum()), len(inside))
+        interval = found.proportion_ci(_CONFIDENCE, method="exact")
+        rates.append((level, found.statistic, interval.low, interval.high))
+    return Detection(attack=name, auc=float(auc), rates=tuple(rates))
+
+
+def _bound(scores: Tensor, coins: Tensor, share: float, delta: float, beta: float) -> float:
+    """Guess that the highest scores were in and the lowest out, the same number of each."""
+    each = max(round(share * len(scores) / 2), 1)
+    order = scores.argsort()
+    right = int(coins[order[-each:]].sum()) + int((~coins[order[:each]]).sum())
+    return epsilon_lower(right, 2 * each, len(scores), delta=delta, beta=beta)
