@@ -12,7 +12,8 @@ from moc.condense.loop import Task, condense
 from moc.discrepancies import Generalization, make_discrepancy
 from moc.evaluate import make_protocol, train
 from moc.evidence.ledger import Ledger
-from moc.evidence.membership import WARNING, Owner, infer
+from moc.evidence.membership import WARNING, infer
+from moc.evidence.owner import Owner
 from moc.study.releases import device_of, threat_of
 from moc.study.reporter import Reporter, Silent
 from moc.study.run import threads_of
@@ -32,7 +33,7 @@ def audit_membership(
 
     Each run draws a release of its own (or samples, in an open study), condenses the set of
     generalization alone on the largest epsilon, and trains the study's number of networks on it by
-    the study's protocol. Nothing is kept on disk. See `moc.evidence.membership` for what is read.
+    the study's protocol. Nothing is kept on disk. See `moc.evidence.owner` for what is read.
 
     Args:
         config: The study.

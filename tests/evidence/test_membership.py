@@ -12,7 +12,8 @@ from moc.attacks import Threat
 from moc.data._vault import unseal
 from moc.evaluate import fit, make_protocol
 from moc.evidence import Ledger, reference_records
-from moc.evidence.membership import WARNING, Owner, infer
+from moc.evidence.membership import WARNING, infer
+from moc.evidence.owner import Owner
 
 RUNS = 8
 THREAT = Threat(norm="Linf", eps=0.1)
