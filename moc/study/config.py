@@ -13,6 +13,7 @@ from moc.discrepancies import DISCREPANCIES
 from moc.errors import MocError, StudyError
 from moc.networks import NetworkSpec
 from moc.search import ENGINES
+from moc.study.combinations import refuse_combinations
 
 
 class _Section(BaseModel):
@@ -193,61 +194,8 @@ class StudyConfig(_Section):
 
     def check(self) -> StudyConfig:
         """Refuse combinations that would fail later."""
-        adversarial, generalization = self.objectives.adversarial, self.objectives.generalization
-        if self.privacy is not None and adversarial in ("attack", "curvature"):
-            raise StudyError(
-                f"adversarial = {adversarial!r} reads records of T in every step, which a private "
-                "study cannot; use adversarial = 'teacher' or 'release', or remove [privacy]."
-            )
-        if self.privacy is None and adversarial == "release":
-            raise StudyError(
-                "adversarial = 'release' reads a private release of attacked records, and this "
-                "study has no [privacy] table; use 'attack', which attacks the records themselves, "
-                "or 'teacher', or add [privacy]."
-            )
-        if self.privacy is not None and self.bank.pretrained != "none":
-            raise StudyError(
-                f"pretrained = {self.bank.pretrained!r} in [bank] trains networks on records of T, "
-                "which a private study cannot: its networks are public. Leave it out, or remove "
-                "[privacy]."
-            )
-        if self.bank.stages > self.bank.steps:
-            raise StudyError(
-                f"[bank] keeps every network at {self.bank.stages} stages of {self.bank.steps} "
-                "steps; at most as many stages as steps expected."
-            )
-        if adversarial == "curvature" and generalization == "gradient-matching":
-            raise StudyError(
-                "adversarial = 'curvature' needs a predictor fitted on S, which "
-                "'gradient-matching' has not: use 'ridge-risk' or 'feature-mean'."
-            )
-        if self.privacy is not None and DISCREPANCIES[generalization].needs_records:
-            raise StudyError(
-                f"generalization = {generalization!r} reads records of T in every step, which a "
-                "private study cannot; use 'feature-mean' or 'ridge-risk', or remove [privacy]."
-            )
-        if self.privacy is not None and self.privacy.attacked is not None:
-            self._check_second_round()
-        if self.privacy is not None and self.condense.pool:
-            raise StudyError(
-                "A pool looks at samples of T through networks trained on the set, and a private "
-                "study has a release under fixed networks instead; remove `pool`, or [privacy]."
-            )
-        ridge = generalization == "ridge-risk"
-        if ridge and self.privacy is not None and self.privacy.second == 0:
-            raise StudyError(
-                "generalization = 'ridge-risk' needs second moments in a private study: give "
-                "`second` in [privacy] a weight, such as 0.5, or use 'feature-mean'."
-            )
+        refuse_combinations(self)
         return self
-
-    def _check_second_round(self) -> None:
-        if self.objectives.adversarial != "release":
-            raise StudyError(
-                "`attacked` in [privacy] is the share of a second round, which only "
-                f"adversarial = 'release' draws, found {self.objectives.adversarial!r}; remove "
-                "`attacked`, or ask for that objective in [objectives]."
-            )
 
 
 def load_config(path: Path, *, profile: str | None = None) -> StudyConfig:

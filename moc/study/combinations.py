@@ -1,0 +1,79 @@
+"""Settings that are right by themselves and cannot work together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moc.discrepancies import DISCREPANCIES
+from moc.errors import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moc.study.config import PrivacySection, StudyConfig
+
+
+def refuse_combinations(config: StudyConfig) -> None:
+    """Refuse, in words, what would fail later or be ignored.
+
+    Raises:
+        StudyError: With what to change.
+    """
+    private = () if config.privacy is None else _private(config, config.privacy)
+    for wrong, words in (*private, *_any(config)):
+        if wrong:
+            raise StudyError(words)
+
+
+def _any(config: StudyConfig) -> Iterator[tuple[bool, str]]:
+    adversarial, bank = config.objectives.adversarial, config.bank
+    yield (
+        config.privacy is None and adversarial == "release",
+        "adversarial = 'release' reads a private release of attacked records, and this study has "
+        "no [privacy] table; use 'attack', which attacks the records themselves, or 'teacher', or "
+        "add [privacy].",
+    )
+    yield (
+        bank.stages > bank.steps,
+        f"[bank] keeps every network at {bank.stages} stages of {bank.steps} steps; at most as "
+        "many stages as steps expected.",
+    )
+    yield (
+        adversarial == "curvature" and config.objectives.generalization == "gradient-matching",
+        "adversarial = 'curvature' needs a predictor fitted on S, which 'gradient-matching' has "
+        "not: use 'ridge-risk' or 'feature-mean'.",
+    )
+
+
+def _private(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[bool, str]]:
+    adversarial, generalization = config.objectives.adversarial, config.objectives.generalization
+    yield (
+        adversarial in ("attack", "curvature"),
+        f"adversarial = {adversarial!r} reads records of T in every step, which a private study "
+        "cannot; use adversarial = 'teacher' or 'release', or remove [privacy].",
+    )
+    yield (
+        config.bank.pretrained != "none",
+        f"pretrained = {config.bank.pretrained!r} in [bank] trains networks on records of T, which "
+        "a private study cannot: its networks are public. Leave it out, or remove [privacy].",
+    )
+    yield (
+        DISCREPANCIES[generalization].needs_records,
+        f"generalization = {generalization!r} reads records of T in every step, which a private "
+        "study cannot; use 'feature-mean' or 'ridge-risk', or remove [privacy].",
+    )
+    yield (
+        bool(config.condense.pool),
+        "A pool looks at samples of T through networks trained on the set, and a private study has "
+        "a release under fixed networks instead; remove `pool`, or [privacy].",
+    )
+    yield (
+        generalization == "ridge-risk" and privacy.second == 0,
+        "generalization = 'ridge-risk' needs second moments in a private study: give `second` in "
+        "[privacy] a weight, such as 0.5, or use 'feature-mean'.",
+    )
+    yield (
+        privacy.attacked is not None and adversarial != "release",
+        "`attacked` in [privacy] is the share of a second round, which only adversarial = "
+        f"'release' draws, found {adversarial!r}; remove `attacked`, or ask for that objective.",
+    )
