@@ -89,6 +89,7 @@ def test_only_the_ledgers_module_writes_privacy_events():
     ("packages", "place"),
     [
         (("opacus.accountants",), "evidence.accountant"),
+        (("opacus.grad_sample",), "evidence.gradients"),
         (("opendp",), "evidence.noise"),
         (("secrets",), "evidence.noise"),
         (("torchattacks",), "attacks"),

@@ -1,14 +1,15 @@
 """Evidence: the only stage that reads T, and what it gives to all others.
 
 T belongs to a `Ledger`. Open studies read `Samples` of it; private ones `draw` a release once and
-work on its `Moments`. `HeldOut` scores on records that no set was made from, `audit_study` attacks
-the release.
+work on its `Moments`, and may `train_privately` besides. `HeldOut` scores on records that no set
+was made from, `audit_study` attacks the release.
 """
 
 from moc.evidence.access import ADJACENCY, UNIT, Access, Budget
 from moc.evidence.accountant import ACCOUNTANT
 from moc.evidence.audit import BankReport, audit_bank, audit_study
 from moc.evidence.base import Evidence
+from moc.evidence.dp_training import PrivateTraining, train_privately
 from moc.evidence.gaussian_audit import AuditReport, audit_release
 from moc.evidence.heads import HeadsAttack, linear_heads
 from moc.evidence.held_out import Counts, HeldOut, Rates
@@ -40,6 +41,7 @@ __all__ = [
     "Ledger",
     "MembershipReport",
     "Moments",
+    "PrivateTraining",
     "Rates",
     "RecordAttack",
     "Rung",
@@ -55,4 +57,5 @@ __all__ = [
     "linear_heads",
     "reference_records",
     "require_isolated",
+    "train_privately",
 ]

@@ -16,6 +16,10 @@ from moc.data._vault import Records
 from moc.errors import PrivacyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from moc.data.real import DataInfo
     from moc.evidence.statistics import RecordAttack, Statistics
 
@@ -28,10 +32,17 @@ def require_isolated(statistics: Statistics, attack: RecordAttack | None = None)
             record alone and the others, each one place further up.
     """
     records = probes(statistics.bank.info, statistics.batch)
-    whole = statistics.sums(records, attack=attack)
-    first = statistics.sums(_part(records, 0, 1), attack=attack)
-    others = statistics.sums(_part(records, 1, statistics.batch), attack=attack)
-    if not torch.equal(whole.flat(), (first + others).flat()):
+    require_additive(lambda part: statistics.sums(part, attack=attack).flat(), records)
+
+
+def require_additive(sums: Callable[[Records], Tensor], records: Records) -> None:
+    """Refuse sums (m,) in which one of `records`, which are public, touches what another one adds.
+
+    Raises:
+        PrivacyError: See `require_isolated`.
+    """
+    first, others = sums(_part(records, 0, 1)), sums(_part(records, 1, len(records.y)))
+    if not torch.equal(sums(records), first + others):
         raise PrivacyError(
             "What a record adds to the sums depends on the other records or on its place among "
             "them, so no noise can hide it. Private studies need networks without batch norm, and "

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from moc.data._vault import Records, unseal
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.evidence.access import ADJACENCY, UNIT, Access, Budget
-from moc.evidence.accountant import ACCOUNTANT, Gaussian, epsilon, exact_epsilon
+from moc.evidence.accountant import ACCOUNTANT, Gaussian, epsilon, least_epsilon
 from moc.evidence.journal import Journal
 
 if TYPE_CHECKING:
@@ -174,12 +174,12 @@ class Ledger:
         return self._journal.accesses[key]
 
     def _check_budget(self, access: Access) -> None:
-        if self.budget is None or access.kind != "gaussian":
+        if self.budget is None or not access.is_noisy:
             return
         others = tuple(a for a in self.accesses if a.key != access.key)
         mechanisms = _mechanisms((*others, access), 0)
         limit, delta = self.budget.epsilon * (1 + 1e-9), self.budget.delta
-        needed = exact_epsilon(mechanisms, delta=delta)
+        needed = least_epsilon(mechanisms, delta=delta)
         if needed <= limit:  # the accountant is slow where epsilon is large, and never below this
             needed = epsilon(mechanisms, delta=delta)
         if needed > limit:

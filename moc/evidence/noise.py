@@ -1,4 +1,4 @@
-"""Gaussian noise from the operating system's entropy: never seeded by a user, never logged."""
+"""Noise and samples from the operating system's entropy: never seeded by a user, never logged."""
 
 from __future__ import annotations
 
@@ -37,9 +37,22 @@ def gaussian(size: int, *, std: float, tier: Tier) -> Tensor:
     if not 0 < std < math.inf:
         raise PrivacyError(f"Noise of positive standard deviation expected, found {std}.")
     if tier == "standard":
-        generator = np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
-        return torch.from_numpy(generator.standard_normal(size) * std)
+        return torch.from_numpy(_generator().standard_normal(size) * std)
     return _discrete(size, std)
+
+
+def poisson_sample(count: int, rate: float) -> Tensor:
+    """A fresh secret sample of `count` places: each by itself with probability `rate`.
+
+    Returns:
+        Chosen places (n,) int64, in order; n is random, and as secret as which they are.
+    """
+    return torch.from_numpy(np.flatnonzero(_generator().random(count) < rate))
+
+
+def _generator() -> np.random.Generator:
+    """A generator that nobody can repeat."""
+    return np.random.Generator(np.random.Philox(key=secrets.randbits(128)))
 
 
 def _discrete(size: int, std: float) -> Tensor:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from moc.evidence.accountant import Gaussian
     from moc.evidence.ledger import Ledger
 
 
@@ -44,11 +45,13 @@ class Ladder:
         epsilons: Largest first.
         delta: One for all rungs.
         share: Share of 1/σ², which is what composes: shares of several releases sum to one.
+        beside: What the reader of any rung is charged besides these releases.
     """
 
     epsilons: tuple[float, ...]
     delta: float = 1e-5
     share: float = 1.0
+    beside: tuple[Gaussian, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the order of the rungs, and the share."""
@@ -63,7 +66,8 @@ class Ladder:
     def multipliers(self) -> tuple[float, ...]:
         """Noise multiplier of each rung, smallest first."""
         return tuple(
-            noise_multiplier(eps, delta=self.delta) / math.sqrt(self.share) for eps in self.epsilons
+            noise_multiplier(eps, delta=self.delta, beside=self.beside) / math.sqrt(self.share)
+            for eps in self.epsilons
         )
 
 

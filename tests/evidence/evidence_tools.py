@@ -92,7 +92,12 @@ def part(records: Records, index) -> Records:
 
 def squared(sums) -> int:
     """Squared L2 norm in grid steps, in integers of any size."""
-    return sum(step * step for step in sums.flat().tolist())
+    return squared_norm(sums.flat())
+
+
+def squared_norm(steps: torch.Tensor) -> int:
+    """The same of a vector (m,) int64."""
+    return sum(step * step for step in steps.tolist())
 
 
 class HeadAttack:

@@ -17,7 +17,9 @@ from moc.evidence.accountant import (
     epsilon,
     exact_epsilon,
     exact_noise_multiplier,
+    least_epsilon,
     noise_multiplier,
+    sampled_noise_multiplier,
 )
 
 GOLDEN = {1.0: 3.7306, 2.0: 1.9938, 4.0: 1.0812, 8.0: 0.6002, 10.0: 0.4999}
@@ -130,3 +132,118 @@ def test_the_gdp_accountant_cannot_be_chosen():
     assert all(
         "accountant" not in inspect.signature(f).parameters for f in (epsilon, noise_multiplier)
     )
+
+
+def sampled(sigma, rate, count):
+    return Gaussian(noise_multiplier=sigma, sample_rate=rate, count=count)
+
+
+def opacus_prv(history, delta=1e-5, eps_error=1e-3):
+    from opacus.accountants import PRVAccountant
+
+    prv = PRVAccountant()
+    prv.history = history
+    return prv.get_epsilon(delta, eps_error=eps_error)
+
+
+@pytest.mark.parametrize(("sigma", "rate", "count"), [(1.26, 1 / 120, 1000), (2.0, 0.25, 60)])
+def test_samples_cost_what_opacus_says(sigma, rate, count):
+    assert epsilon([sampled(sigma, rate, count)], delta=1e-5) == opacus_prv([(sigma, rate, count)])
+
+
+def test_golden_noise_multipliers_of_samples():
+    """At delta 1e-5 and 1,000 steps: by PLD, and by opacus' calibration with tolerance 0.01."""
+    cost = {s: epsilon([sampled(s, 1 / 120, 1000)], delta=1e-5) for s in (1.246, 1.26, 0.886)}
+    assert cost[1.246] == pytest.approx(1.0, rel=5e-3)
+    assert 0.98 < cost[1.26] < 1.0
+    assert 1.98 < cost[0.886] < 2.0
+
+
+@settings(max_examples=3)
+@given(target=st.floats(0.5, 6), rate=st.floats(0.02, 0.5), count=st.integers(1, 20))
+def test_calibration_of_samples_never_exceeds_its_target_and_wastes_little(target, rate, count):
+    sigma = sampled_noise_multiplier(target, delta=1e-5, sample_rate=rate, count=count)
+    assert target * 0.998 < epsilon([sampled(sigma, rate, count)], delta=1e-5) <= target
+
+
+@pytest.mark.parametrize(("sigma", "least"), [(1.191, 1.07), (0.809, 2.5)])
+def test_what_the_gdp_accountant_would_underreport_is_charged_in_full(sigma, least):
+    """Calibrated by the GDP accountant for 1 and 2; 1.08 and 2.54 in truth."""
+    assert least < epsilon([sampled(sigma, 1 / 120, 1000)], delta=1e-5) < least * 1.03
+
+
+@given(sigma=st.floats(1.0, 12), count=st.integers(1, 40))
+def test_at_rate_one_a_sample_is_all_records(sigma, count):
+    assert sampled(sigma, 1.0, count) == one(sigma, count)[0]
+
+
+@settings(max_examples=5)
+@given(
+    sigma=st.floats(1.5, 12),
+    count=st.integers(1, 15),
+    rate=st.floats(0.01, 0.95),
+    others=st.sampled_from([(), (4.0,), (4.0, 9.0)]),
+)
+def test_samples_cost_less_than_all_records_and_more_steps_more(sigma, count, rate, others):
+    beside = [Gaussian(noise_multiplier=noise) for noise in others]
+
+    def cost(sigma=sigma, rate=rate, count=count):
+        return epsilon([sampled(sigma, rate, count), *beside], delta=1e-5)
+
+    slack = 3e-3  # what the accountant may add to one bound and not to another
+    assert least_epsilon(beside, delta=1e-5) <= cost() <= cost(rate=1.0) * 1.02 + slack
+    assert cost(sigma=sigma * 1.2) <= cost() + slack
+    assert cost(rate=rate * 0.8) <= cost() + slack
+    assert cost(count=count + 5) >= cost() - slack
+
+
+def test_how_a_composition_is_told_makes_no_difference():
+    told = [sampled(2.0, 0.1, 30), *one(6.0), sampled(2.0, 0.1, 20), *one(8.0, 2)]
+    cost = epsilon(told, delta=1e-5)
+    assert epsilon(told[::-1], delta=1e-5) == cost
+    by_hand = opacus_prv([(2.0, 0.1, 30), (6.0, 1.0, 1), (2.0, 0.1, 20), (8.0, 1.0, 2)])
+    assert cost == pytest.approx(by_hand, abs=1e-3)
+    together = Gaussian(noise_multiplier=(6.0**-2 + 2 * 8.0**-2) ** -0.5)
+    assert epsilon([sampled(2.0, 0.1, 50), together], delta=1e-5) == pytest.approx(cost, abs=1e-6)
+
+
+def test_shares_of_a_calibrated_release_never_exceed_its_target():
+    training = (sampled(4.0, 0.2, 50),)
+    for beside in ((), training):
+        sigma = noise_multiplier(2.0, delta=1e-5, beside=beside)
+        for share in (0.1, 0.3, 0.5):
+            parts = one(sigma / math.sqrt(share)) + one(sigma / math.sqrt(1 - share))
+            cost = epsilon([*parts, *beside], delta=1e-5)
+            assert 2.0 * 0.995 < cost <= 2.0
+
+
+def test_what_goes_beside_leaves_less_for_a_release():
+    little, much = (sampled(9.0, 0.2, 10),), (sampled(2.2, 0.2, 10),)
+    alone = noise_multiplier(2.0, delta=1e-5)
+    assert alone < noise_multiplier(2.0, delta=1e-5, beside=little)
+    assert alone * 1.1 < noise_multiplier(2.0, delta=1e-5, beside=much)
+    with pytest.raises(PrivacyError, match="nothing is left"):
+        noise_multiplier(2.0, delta=1e-5, beside=(sampled(0.5, 0.2, 10),))
+
+
+def test_the_least_that_a_mixture_costs():
+    mixed = [*one(4.0), sampled(2.0, 0.1, 30)]
+    assert least_epsilon(mixed, delta=1e-5) == exact_epsilon(one(4.0), delta=1e-5)
+    assert least_epsilon(mixed, delta=1e-5) < epsilon(mixed, delta=1e-5)
+    assert least_epsilon([*mixed, sampled(0.0, 0.1, 1)], delta=1e-5) == math.inf
+    assert epsilon([sampled(0.0, 0.1, 1)], delta=1e-5) == math.inf
+    with pytest.raises(PrivacyError, match="No exact epsilon"):
+        exact_epsilon(mixed, delta=1e-5)
+
+
+def test_noise_too_small_for_the_accountant_is_charged_by_its_upper_bound():
+    costs = [epsilon([sampled(s, 0.5, 1000)], delta=1e-5) for s in (0.05, 0.3)]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[0] > 1e5
+    assert costs[1] > 1e3
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(PrivacyError, match=r"sample rate in \(0, 1\]"):
+        sampled(1.0, rate, 1)

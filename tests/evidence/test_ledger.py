@@ -13,11 +13,12 @@ import torch
 from evidence_tools import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opacus.accountants import PRVAccountant
 
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.evidence import Access, Budget, Ledger
 from moc.evidence import ledger as ledger_module
-from moc.evidence.accountant import Gaussian, exact_epsilon, noise_multiplier
+from moc.evidence.accountant import Gaussian, epsilon, exact_epsilon, noise_multiplier
 
 RELEASE = Access(
     key="release",
@@ -35,6 +36,16 @@ SCORES = Access(
     ladder=(noise_multiplier(4.0, delta=1e-5) * math.sqrt(20 / 0.5),),
     sensitivity=1.0,
     count=20,
+)
+TRAINING = Access(
+    key="training",
+    data="train",
+    purpose="DP-SGD",
+    kind="sampled",
+    ladder=(2.0,),
+    sensitivity=1.0,
+    sample_rate=0.25,
+    count=8,
 )
 
 
@@ -74,6 +85,14 @@ def test_paying_gives_the_records():
         (replace(RELEASE, count=0), PrivacyError, "count of at least 1"),
         (replace(RELEASE, count=-3), PrivacyError, "count of at least 1"),
         (replace(RELEASE, sensitivity=0.0), PrivacyError, "positive L2"),
+        (replace(RELEASE, sample_rate=0.5), PrivacyError, "sample rate of 1"),
+        (replace(TRAINING, count=200), BudgetExceededError, "the budget is 4 "),
+        (replace(TRAINING, ladder=(0.01,)), BudgetExceededError, "Nothing was read"),
+        (replace(TRAINING, sample_rate=0.0), PrivacyError, "sample rate of 1"),
+        (replace(TRAINING, sample_rate=1.5), PrivacyError, "sample rate of 1"),
+        (replace(TRAINING, ladder=(2.0, 3.0)), PrivacyError, "one noise multiplier"),
+        (replace(TRAINING, ladder=(0.0,)), PrivacyError, "noise multipliers"),
+        (replace(TRAINING, sensitivity=0.0), PrivacyError, "positive L2"),
     ],
 )
 def test_what_is_refused_is_refused_before_a_record_is_read(access, error, message):
@@ -190,6 +209,36 @@ def test_composing_the_events_by_hand_gives_the_total(tmp_path):
         # 1e-3 is what the accountant adds to its own bound.
         assert ledger.epsilon(rung) == pytest.approx(exact_epsilon(parts, delta=1e-5), abs=2e-3)
     assert ledger.epsilon() <= 4.0
+
+
+def test_samples_compose_with_a_release_and_are_charged_to_every_rung(tmp_path):
+    ledger = private(tmp_path / "l")
+    release = replace(RELEASE, ladder=(2.0, 4.0, 8.0))
+    ledger.read(TRAINING)
+    ledger.read(release)
+    for rung in range(3):
+        prv = PRVAccountant()
+        prv.history = [(2.0, 0.25, 8), (release.ladder[rung], 1.0, 1)]
+        by_hand = prv.get_epsilon(1e-5, eps_error=1e-3)
+        assert ledger.epsilon(rung) == pytest.approx(by_hand, abs=1e-3)
+    assert ledger.epsilon(9) > epsilon(TRAINING.mechanism(0), delta=1e-5) > 0.5
+    again = private(tmp_path / "l")
+    assert again.accesses == (TRAINING, release)
+    assert again.epsilon() == ledger.epsilon()
+    said = again.words()[0]
+    assert "8 step(s), each on a Poisson sample of the train records at rate 0.25" in said
+    assert "clipped to L2 norm 1 (add or remove one record), noise multiplier 2" in said
+    with pytest.raises(BudgetExceededError):
+        again.read(replace(TRAINING, key="another", count=40))
+
+
+def test_a_ledger_from_before_there_were_samples_is_read(tmp_path):
+    path = tmp_path / "l"
+    private(path).read(RELEASE)
+    event = json.loads(path.read_text())
+    del event["sample_rate"]
+    path.write_text(json.dumps(event) + "\n")
+    assert private(path).accesses == (RELEASE,)
 
 
 @settings(max_examples=8)
