@@ -1,4 +1,4 @@
-"""The audit of a study: its own networks, then every rung of its release. Reads nothing of T.
+"""The audit of a study: its networks, its release, then every rung of it. Reads nothing of T.
 
 An audit gives lower bounds. Passing proves nothing; failing proves a defect.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from moc.data._vault import Records
 from moc.errors import PrivacyError
 from moc.evidence.gaussian_audit import AuditReport, audit_release
+from moc.evidence.handling import HandlingReport, audit_handling
 from moc.evidence.isolation import probes, require_isolated
 from moc.evidence.release import Rung, noised
 from moc.evidence.statistics import CLIP, GRID
@@ -52,10 +53,13 @@ class BankReport:
         )
 
 
+Report = AuditReport | BankReport | HandlingReport
+
+
 def audit_study(
     statistics: Statistics, ladder: Ladder, tier: Tier, *, attack: RecordAttack | None = None
-) -> tuple[AuditReport | BankReport, ...]:
-    """Examine a study's own networks, then audit every rung of its release, without reading T.
+) -> tuple[Report, ...]:
+    """Examine a study's networks and its release, then audit every rung of it, without reading T.
 
     Args:
         statistics: The study's.
@@ -65,6 +69,7 @@ def audit_study(
     """
     return (
         audit_bank(statistics, attack=attack),
+        audit_handling(statistics, ladder, tier),
         *audit_release(ladder, tier=tier, mean=statistics.mean, second=statistics.second),
     )
 

@@ -5,8 +5,7 @@ the grid, the sums) and `release.noised` (the noise of every rung, from the oper
 entropy). What stands in for the study's networks are two features without any bound, and for its
 attack one that makes a quiet record loud, so that nothing but the clip keeps the record in check.
 The sums have no randomness, so they are taken once with the record and once without; the noise is
-drawn afresh for every run. `draw` and the ledger around them are not part of the audit: tests see
-to these.
+drawn afresh for every run. What is around them is for `moc.evidence.handling` and the tests.
 """
 
 from __future__ import annotations

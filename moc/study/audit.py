@@ -11,12 +11,11 @@ from moc.study.releases import attack_under_heads, rounds_of, statistics_of
 from moc.study.setup import declared_info
 
 if TYPE_CHECKING:
-    from moc.evidence.audit import BankReport
-    from moc.evidence.gaussian_audit import AuditReport
+    from moc.evidence.audit import Report
     from moc.study.config import StudyConfig
 
 
-def audit_config(config: StudyConfig) -> tuple[AuditReport | BankReport, ...]:
+def audit_config(config: StudyConfig) -> tuple[Report, ...]:
     """Audit the release that this study would draw; no record takes part, and nothing is spent.
 
     A study of two rounds has both audited, each against its own share of the budget, the second
@@ -32,7 +31,7 @@ def audit_config(config: StudyConfig) -> tuple[AuditReport | BankReport, ...]:
         )
     statistics = statistics_of(config, declared_info(config))
     rounds, tier = rounds_of(config), config.privacy.tier
-    reports: list[AuditReport | BankReport] = []
+    reports: list[Report] = []
     for key, ladder in rounds.items():
         attack = None
         if key == "release/attacked":

@@ -79,11 +79,11 @@ def test_a_gaussian_shift_is_measured():
 def test_a_study_is_audited_rung_by_rung_on_its_own_networks(digits):
     statistics = tame(digits.info, networks=3, second=0.5, width=6)
     attack = HeadAttack(Attack(name="fgsm", steps=1), digits.info)
-    bank, *rungs = audit_study(statistics, LADDER, "standard", attack=attack)
+    bank, handling, *rungs = audit_study(statistics, LADDER, "standard", attack=attack)
     assert isinstance(bank, BankReport)
     assert 0.5 < bank.moved <= 1
     assert [type(rung) for rung in rungs] == [AuditReport] * 4
-    assert all(report.passed for report in (bank, *rungs))
+    assert all(report.passed for report in (bank, handling, *rungs))
     assert [rung.name for rung in rungs] == [
         "rung epsilon 8",
         "rung epsilon 2",
@@ -92,6 +92,7 @@ def test_a_study_is_audited_rung_by_rung_on_its_own_networks(digits):
     ]
     assert "claimed: 8)" in rungs[0].words()
     assert "3 networks of the study: passed" in bank.words()
+    assert "handling of the release: passed" in handling.words()
 
 
 def test_networks_that_do_not_keep_records_apart_fail(digits):
