@@ -111,9 +111,8 @@ class Bench:
             if number < references:
                 count = self.subjects.info.count
                 words = f"{o.reference_steps} steps on {count} records of {o.source}"
-                yield [
-                    self._cell(REFERENCE, "T", words, self.own, "on T", t, number) for t in tiers
-                ]
+                key = {"subject": REFERENCE, "recipe": "T", "protocol": words}
+                yield self._cells(tiers, number, **key, architecture=self.own, training="on T")
 
     def _of_sets(self, tiers: list[str], number: int) -> Iterator[list[Cell]]:
         o, cheap = self.options, self.cheap(tiers)
@@ -123,33 +122,26 @@ class Bench:
         for architecture, training, wanted in ways:
             words = _training(self._protocol(architecture, training))
             for name, (recipe, _) in self.subjects.made.items():
-                key = (name, recipe, words, architecture, training)
-                yield [self._cell(*key, tier, number) for tier in wanted]
+                key = {"subject": name, "recipe": recipe, "protocol": words}
+                yield self._cells(
+                    wanted, number, **key, architecture=architecture, training=training
+                )
 
-    def _cell(
-        self,
-        subject: str,
-        recipe: str,
-        words: str,
-        architecture: str,
-        training: str,
-        *rest: str | int,
-    ) -> Cell:
-        o, (tier, number) = self.options, rest
-        everything = len(self.subjects.test[1])
-        records = {"clean": everything, "fast": o.records}.get(str(tier), o.records_full)
-        return Cell(
-            subject=subject,
-            recipe=recipe,
-            protocol=words,
-            architecture=architecture,
-            training=training,
-            tier=str(tier),
-            budgets=tuple(o.budgets),
-            records=min(records, everything),
-            seed=o.seed,
-            number=int(number),
-        )
+    def _cells(self, tiers: list[str], number: int, **key: str) -> list[Cell]:
+        """Cells of one network, of which `key` gives the other fields."""
+        o, everything = self.options, len(self.subjects.test[1])
+        records = {"clean": everything, "fast": o.records}
+        return [
+            Cell(
+                **key,
+                tier=tier,
+                budgets=tuple(o.budgets),
+                records=min(records.get(tier, o.records_full), everything),
+                seed=o.seed,
+                number=number,
+            )
+            for tier in tiers
+        ]
 
     def _protocol(self, architecture: str, training: str) -> Protocol:
         network = NetworkSpec.parse(architecture)

@@ -91,7 +91,9 @@ class Subjects:
     def _controls(self) -> Iterator[tuple[str, tuple[str, Callable[[int], SyntheticSet]]]]:
         o, real, seed = self._options, self._real, self.seed
         drawn = f"{o.source}, {o.per_class} a class of {len(self._train[1])}"
-        taught = f"{drawn}, reference of {o.reference_steps} steps"
+        own = self.protocol.network.name
+        trained = f"{drawn}, {own} of {self.protocol.epochs} epochs on them"
+        taught = f"{drawn}, {own} of {o.reference_steps} steps on T"
         attacked = partial(static_adversarial, threat=self.threats[-1])
         yield "random real", (drawn, real)
         if o.no_controls:
@@ -99,7 +101,7 @@ class Subjects:
         makers = {
             "smoothed labels": (drawn, lambda k: smoothed(real(k))),
             "static adversarial, plain network": (
-                drawn,
+                trained,
                 lambda k: attacked(real(k), self._plain(k), seed=seed + k),
             ),
             "static adversarial, robust network": (
