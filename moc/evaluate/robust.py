@@ -82,6 +82,9 @@ FULL = Suite(
 )
 """For numbers that are claimed: AutoAttack, standard version (arXiv 2003.01690), all its steps."""
 
+SUITES = {suite.name: suite for suite in (FAST, STANDARD, FULL)}
+"""The suites that a study file may ask for, by name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RobustResult:

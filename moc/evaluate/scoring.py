@@ -86,9 +86,9 @@ def score(
 
 
 def to_scores(rates: Rates, *, epsilon: float) -> Scores:
-    """Errors with their standard errors from published rates (R, 2).
+    """Errors with their standard errors from published rates (R, 2): right as is, under attack.
 
-    The error is one minus the mean rate p over R networks. Its variance has two parts. The
+    An error is one minus the mean rate p over R networks. Its variance has two parts. The
     networks': the sample variance of their rates over R, never less than that of the noise, which
     is inside their spread; a single network shows no spread, so only the noise is counted. The
     records': p (1 - p) / n, with one success and one failure added to the n, since not a single
@@ -99,8 +99,18 @@ def to_scores(rates: Rates, *, epsilon: float) -> Scores:
         rates: Published means; noise may have carried them outside [0, 1], and they stay there.
         epsilon: What the ledger charges for the set; infinity in an open study.
     """
-    error, robust_error = (_estimate(column, rates) for column in rates.values.unbind(1))
+    error, robust_error = estimates(rates)
     return Scores(error=error, robust_error=robust_error, epsilon=epsilon)
+
+
+def estimates(rates: Rates) -> list[Estimate]:
+    """Errors with their standard errors of each column of published rates (R, m)."""
+    return [_estimate(column, rates) for column in rates.values.unbind(1)]
+
+
+def finite_weights(network: Network) -> bool:
+    """Whether training has not diverged."""
+    return all(bool(parameter.isfinite().all()) for parameter in network.parameters())
 
 
 def _estimate(column: Tensor, rates: Rates) -> Estimate:
@@ -117,7 +127,7 @@ def _right(
     network: Network, x: Tensor, y: Tensor, protocol: Protocol, suite: Suite, seed: int
 ) -> Tensor:
     """Outcomes (n, 2) of one network, on the CPU."""
-    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+    if not finite_weights(network):
         return torch.zeros(len(x), 2)
     device = network.mean.device
     result = robust_result(

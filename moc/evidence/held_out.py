@@ -8,7 +8,8 @@ and one record moves a score by at most one per coordinate.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moc.data.real import as_unit
@@ -113,6 +114,19 @@ class HeldOut:
     def __getstate__(self) -> dict[str, object]:
         """What another process gets: enough to count, and no ledger to publish with."""
         return {**self.__dict__, "_ledger": None}
+
+    def first(self, limit: int | None) -> HeldOut:
+        """The first records alone, at most `limit`; the division that made them was random.
+
+        Raises:
+            PrivacyError: If the records are private: what they cost was computed for all of them.
+        """
+        if not self.public:
+            raise PrivacyError("Scores of private records are paid for with all of them.")
+        fewer = copy(self)
+        x, y = self._records.x[:limit].clone(), self._records.y[:limit].clone()
+        fewer._records, fewer._count = replace(self._records, x=x, y=y), len(y)
+        return fewer
 
     def examine(self, limit: int) -> tuple[Tensor, Tensor]:
         """The first records (n, *shape) float32 in [0, 1] and labels, for checks of the attacks.
