@@ -51,6 +51,7 @@ def study(
     mlflow: Annotated[bool, typer.Option(help="Log to MLflow as the study runs.")] = True,
 ) -> None:
     """Run a study, or take it up where it was left. Killing it at any moment is safe."""
+    from moc.report.checks import CURVES, write_curves
     from moc.report.figures import front_figure, hypervolume_figure
     from moc.report.page import write_page
     from moc.study.config import load_config
@@ -67,6 +68,7 @@ def study(
     front_figure(record).savefig(folder / "front.png", dpi=150)
     hypervolume_figure(record).savefig(folder / "hypervolume.png", dpi=150)
     page = write_page(record, folder / "report.html")
+    write_curves(record, folder / CURVES)
     _show(record)
     out = typer.echo
     out(f"\nThe report, to look at in a browser:   {page}")
@@ -119,6 +121,7 @@ def choose(  # noqa: PLR0913 - the options of the command
     suggestions = suggest(record, limits, prefer=prefer)
     for place, suggestion in enumerate(suggestions, start=1):
         typer.echo(_suggestion_text(place, suggestion))
+        typer.echo(f"   Masking checks of this set: {_checked(record, suggestion)}")
     if take > len(suggestions):
         raise StudyError(f"There are {len(suggestions)} suggestions; --take {take} names none.")
     chosen = suggestions[take - 1]
@@ -256,6 +259,7 @@ def _sync(record: StudyRecord) -> None:
 def _show(record: StudyRecord) -> None:
     from rich.console import Console
 
+    from moc.report.checks import checks_failed, checks_summary
     from moc.report.table import front_table
 
     console = Console()
@@ -263,9 +267,14 @@ def _show(record: StudyRecord) -> None:
     volume = f"{record.hypervolume[-1]:.3f}" if record.hypervolume else "not measured yet"
     console.print(f"Hypervolume (share of the study's fixed frame): {volume}", highlight=False)
     console.print(f"Privacy: {record.privacy[-1]}", highlight=False)
-    if record.masking is not None:
-        style = None if record.masking.passed else "bold red"
-        console.print(f"Masking checks: {record.masking.words()}", style=style, highlight=False)
+    style = "bold red" if checks_failed(record) else None
+    console.print(f"Masking checks: {checks_summary(record)}", style=style, highlight=False)
+
+
+def _checked(record: StudyRecord, suggestion: Suggestion) -> str:
+    from moc.report.checks import checks_of_set
+
+    return checks_of_set(record, suggestion.trial.number)["words"]
 
 
 def _suggestion_text(place: int, suggestion: Suggestion) -> str:

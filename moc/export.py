@@ -15,6 +15,7 @@ from moc.errors import PolicyError
 from moc.evidence.accountant import ACCOUNTANT
 from moc.evidence.ledger import ADJACENCY, UNIT
 from moc.report.card import card_text
+from moc.report.checks import checks_of_set, curve_of, curve_rows
 from moc.report.sheet import contact_sheet
 from moc.report.table import front_rows
 from moc.report.words import finite
@@ -134,7 +135,8 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
         "scores": {"validation": _scores(trial.scores), "test": _scores(trial.report)},
         "baselines": [{k: v for k, v in row.items() if "epsilon" not in k} for row in rows],
         "protocol": study.protocol or "not recorded",
-        "masking": study.masking.words() if study.masking else "not examined",
+        "masking": checks_of_set(study, trial.number),
+        "curve": curve_rows(curve) if (curve := curve_of(study, trial.name)) else [],
         "privacy": _privacy(study, trial),
         "settings": study.config,
     }

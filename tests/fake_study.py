@@ -14,7 +14,7 @@ from moc.data.storage import save_set
 from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
 from moc.evaluate.scores import Estimate, Scores
 from moc.search.space import Weighting
-from moc.study.records import Baseline, StudyRecord, Trial
+from moc.study.records import Baseline, Curve, MaskingChecks, StudyRecord, Trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,11 +40,19 @@ def fake_set(shape=(1, 8, 8), *, classes=10, per_class=3, seed=0) -> SyntheticSe
 
 
 def fake_study(
-    folder: Path, *, private=True, trials=14, reports=True, complete=True, shape=(1, 8, 8)
+    folder: Path,
+    *,
+    private=True,
+    trials=14,
+    reports=True,
+    complete=True,
+    shape=(1, 8, 8),
+    failing: tuple[int, ...] = (),
 ) -> StudyRecord:
     """Write random sets into `folder` and return the record of a study that made them.
 
-    The first trials of a longer study are the trials of a shorter one.
+    The first trials of a longer study are the trials of a shorter one. With `reports`, every set
+    of the front has been examined; `failing` are the places on the front that fail a check.
     """
     name = "demo" if private else "demo-open"
     made = [_trial(folder, k, private=private, shape=shape) for k in range(trials)]
@@ -56,6 +64,8 @@ def fake_study(
     draws = [nondominated(rng.normal(values, spread)) for _ in range(200)]
     if reports:
         made = [_with_report(t) if t.number in front else t for t in made]
+    examined = [int(k) for k in front] if reports else []
+    baselines = _baselines(reports=reports)
     config = {
         "name": name,
         "seed": 7,
@@ -63,6 +73,7 @@ def fake_study(
         "condense": {"images_per_class": 3, "scalarisation": "stch"},
         "evaluate": {"protocol": "fast", "replicates": 5, "perturbation": 0.1, "attacks": "pgd"},
         "search": {"engine": "sobol", "trials": trials},
+        "threat": {"norm": "Linf", "eps": 0.1},
         "privacy": {"epsilons": list(RUNGS) if private else [], "delta": 1e-5},
     }
     (folder / "config.json").write_text(json.dumps(config))
@@ -72,7 +83,7 @@ def fake_study(
         folder=folder,
         config=config,
         trials=tuple(made),
-        baselines=_baselines(reports=reports),
+        baselines=baselines,
         front=tuple(int(k) for k in front),
         p_nondominated=dict(enumerate(np.mean(draws, axis=0).tolist())) if made else {},
         hypervolume=tuple(0.62 * (1 - math.exp(-(k + 1) / 5)) for k in range(trials)),
@@ -84,6 +95,12 @@ def fake_study(
         )
         if private
         else ("T was sampled 400 times without noise: no privacy is promised",),
+        protocol="convnet2-w8 from fresh weights; suite 'fast'.",
+        masking=tuple(_checks(k, ok=p not in failing) for p, k in enumerate(examined)),
+        curves=tuple(
+            _curve(item) for item in [*(made[k] for k in examined), *(baselines if reports else ())]
+        ),
+        unexamined="" if reports else "they come at the end of the study",
         complete=complete,
     )
 
@@ -93,6 +110,27 @@ def nondominated(values: np.ndarray) -> np.ndarray:
     le = (values[:, None] <= values[None]).all(-1)
     lt = (values[:, None] < values[None]).any(-1)
     return ~(le & lt).any(0)
+
+
+def _checks(number: int, *, ok: bool) -> MaskingChecks:
+    rows = (
+        ("PGD is no weaker than FGSM", ok, "49.0% against 63.0%"),
+        ("same twice", True, "yes"),
+    )
+    return MaskingChecks(trial=number, checks=rows, transfer="network 1 was trained plainly")
+
+
+def _curve(item: Trial | Baseline) -> Curve:
+    """A straight line through the two errors on test records, at eps 0 and 0.1."""
+    low, high = item.report.values()[:2]
+    return Curve(
+        name=item.name,
+        eps=(0.0, 0.05, 0.1),
+        errors=tuple(Estimate(mean=low + k * (high - low) / 2, se=0.01) for k in range(3)),
+        attacks=("pgd-ce-20", "pgd-margin-20"),
+        records=200,
+        networks=3,
+    )
 
 
 def _trial(folder: Path, number: int, *, private: bool, shape: tuple[int, ...]) -> Trial:

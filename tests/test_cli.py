@@ -43,6 +43,26 @@ def test_front_as_json_has_a_row_for_each_trial_of_the_front(runs):
     assert all(0 <= row["error"] <= 1 for row in rows)
 
 
+def test_front_prints_the_checks_of_each_set_and_of_all(runs):
+    output = invoke("front", "demo", "--runs", runs).output
+    assert "Masking checks: all passed for every set" in " ".join(output.split())
+    assert output.count(" ok") > 1
+
+
+def test_a_failed_check_is_loud_in_front_and_in_choose(tmp_path, monkeypatch):
+    from moc.study import folder
+
+    runs, out = tmp_path / "runs", tmp_path / "chosen"
+    size = len(fake_study(runs / "demo").front)
+    study = fake_study(runs / "demo", failing=tuple(range(size)))
+    monkeypatch.setattr(folder, "read_study", lambda _path: study)
+    shown = " ".join(invoke("front", "demo", "--runs", runs).output.split())
+    assert f"Masking checks: FAILED for {size} of {size} sets" in shown
+    chosen = invoke("choose", "demo", "--runs", runs, "--out", out, "--no-mlflow").output
+    assert "Masking checks of this set: 1 of 2 FAILED" in chosen
+    assert "Masking checks of this set: 1 of 2 FAILED" in (out / "README.md").read_text()
+
+
 def test_choose_shows_reasons_and_exports_a_card(runs, tmp_path):
     out = tmp_path / "chosen"
     result = invoke("choose", "demo", "--runs", runs, "--epsilon", 8, "--out", out, "--no-mlflow")

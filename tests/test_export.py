@@ -84,6 +84,20 @@ def test_the_card_names_data_scores_baselines_and_the_file(study, tmp_path):
     assert all(f"evaluate.{key} = " in readme for key in study.config["evaluate"])
 
 
+def test_the_card_says_whether_its_own_set_passed_and_how_it_bears_larger_attacks(tmp_path):
+    study = fake_study(tmp_path / "study", failing=(0,))
+    dominated = next(t.number for t in study.trials if t.number not in study.front)
+    expected = {study.front[0]: False, study.front[1]: True, dominated: None}
+    words = {False: "1 of 2 FAILED", True: "all 2 passed", None: "not checked"}
+    for number, passed in expected.items():
+        folder = export_set(study, number, tmp_path / str(number))
+        card, readme = strict(folder / "card.json"), (folder / "README.md").read_text()
+        assert card["masking"]["passed"] is passed
+        assert f"Masking checks of this set: {words[passed]}" in readme
+        assert len(card["curve"]) == (0 if passed is None else 3)
+        assert ("| eps | 0 | 0.05 | 0.1 |" in readme) == (passed is not None)
+
+
 def test_the_guarantee_is_complete(study, tmp_path):
     number = study.front[-1]
     folder = export_set(study, number, tmp_path / "out")

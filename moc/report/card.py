@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from moc.evaluate.scores import Estimate
@@ -61,7 +62,8 @@ def card_text(card: dict[str, Any]) -> str:
         "the same way; they are not private.",
         f"Protocol: {card['protocol']}",
         _ROBUST,
-        f"Masking checks: {card['masking']}.",
+        _curve(card["curve"]),
+        f"Masking checks of this set: {card['masking']['words']}.",
         "## Privacy",
         *_privacy(card["privacy"]),
         "## Settings of the study",
@@ -125,16 +127,28 @@ def _scores(card: dict[str, Any]) -> str:
 
 
 def _row(name: str, where: str, values: dict[str, Any], prefix: str = "") -> str:
-    cells = []
-    for key in ("error", "robust_error"):
-        mean, se = values[prefix + key], values[f"{prefix}{key}_se"]
-        missing = float("nan")
-        cells.append(
-            percent(
-                Estimate(mean=missing if mean is None else mean, se=missing if se is None else se)
-            )
-        )
+    cells = [percent(_estimate(values, prefix + key)) for key in ("error", "robust_error")]
     return f"| {name} | {where} | {cells[0]} | {cells[1]} |"
+
+
+def _estimate(values: dict[str, Any], key: str) -> Estimate:
+    """A number and its standard error, either of which JSON may lack."""
+    mean, se = (math.nan if values[k] is None else values[k] for k in (key, f"{key}_se"))
+    return Estimate(mean=mean, se=se)
+
+
+def _curve(rows: list[dict[str, float]]) -> str:
+    """Robust error against eps; empty where it was not measured."""
+    if not rows:
+        return ""
+    cells = (
+        [f"{row['eps']:g}" for row in rows],
+        ["---:" for _ in rows],
+        [percent(_estimate(row, "robust_error")) for row in rows],
+    )
+    titles = ("eps", "---", "robust error %")
+    table = (f"| {t} | {' | '.join(line)} |" for t, line in zip(titles, cells, strict=True))
+    return "Against attacks of other sizes, on test records:\n\n" + "\n".join(table)
 
 
 def _privacy(privacy: dict[str, Any]) -> list[str]:

@@ -120,6 +120,28 @@
     config);
   }
 
+  function drawCurves() {
+    if (!data.curves.length) return;
+    const current = selected();
+    const traces = data.curves.map(({ name, eps, errors }) => {
+      const trial = find(name), colour = trial ? data.rungs[trial.rung].colour : violet;
+      return {
+        name, x: eps, y: errors.map(([mean]) => mean), customdata: eps.map(() => name),
+        type: "scatter", mode: "lines+markers", opacity: trial && !kept(trial) ? 0.15 : 1,
+        error_y: { array: errors.map(([, se]) => se), thickness: 1, width: 0, color: colour },
+        line: { color: colour, width: trial && trial === current ? 4 : 2, dash: trial ? "solid" : "dash" },
+        marker: { color: colour, size: 7, symbol: trial ? marks[trial.rung % marks.length] : "x" },
+        hovertemplate: "%{customdata}<br>eps %{x}: %{y:.1f} %<extra></extra>",
+      };
+    });
+    const line = { type: "line", x0: data.threat, x1: data.threat, yref: "paper", y0: 0, y1: 1, line: { color: ink, width: 1, dash: "dot" } };
+    Plotly.react("curves", traces, {
+      ...plain, margin: { l: 64, r: 12, t: 8, b: 44 }, hovermode: "closest", shapes: data.threat ? [line] : [],
+      xaxis: axis("eps of the attack", { rangemode: "tozero" }),
+      yaxis: axis("← better     error under attack, %", { rangemode: "tozero" }),
+    }, config);
+  }
+
   // ---- table ----
   const element = (tag, content, more = {}) => {
     const made = Object.assign(document.createElement(tag), more);
@@ -135,6 +157,7 @@
       key: `other_${key}`, title: () => `${words[key]} %, ${state.measured === "test" ? "validation" : "test"}`,
       of: (t) => other(t)?.[key][0] ?? Infinity, show: (t) => pair(other(t)?.[key]) })),
     { key: "share", title: "robust weight", of: (t) => t.robust_share ?? 2, show: (t) => t.robust_share?.toFixed(2) ?? "" },
+    { key: "checks", title: "masking checks", of: (t) => t.checks ?? "" },
     { key: "chance", title: "P(front)", of: (t) => t.chance ?? -1, show: (t) => t.chance?.toFixed(2) ?? "" },
   ];
   const other = (item) => item[state.measured === "test" ? "validation" : "test"];
@@ -187,7 +210,8 @@
     if (!trial) return;
     $("detail-name").textContent = trial.name;
     $("detail-words").textContent = `${trial.front ? "On the front" : "Dominated"}; ` +
-      (data.open ? "open, no privacy" : `epsilon ${trial.epsilon_words}`) + ". One row a class.";
+      (data.open ? "open, no privacy" : `epsilon ${trial.epsilon_words}`) +
+      `; masking checks ${trial.checks}. One row a class.`;
     $("sheet").src = `data:image/png;base64,${trial.sheet}`;
     $("sheet").alt = `Synthetic records of ${trial.name}, one row a class`;
     const lines = Object.keys(words).flatMap((key) => ["validation", "test"].filter((where) => trial[where])
@@ -238,10 +262,11 @@
         const k = axes.findIndex((one_) => one_.label === dimension.label), range = dimension.constraintrange;
         if (range) state.brush[k] = Array.isArray(range[0]) ? range : [range];
       });
-      drawScatter(); drawTable();
+      drawScatter(); drawCurves(); drawTable();
     });
+    $("curves")?.on("plotly_click", (event) => { if (find(name(event))) pin(name(event)); });
   }
-  function render() { drawScatter(); drawParallel(); drawTable(); showDetail(selected()); }
+  function render() { drawScatter(); drawParallel(); drawCurves(); drawTable(); showDetail(selected()); }
 
   drawProgress();
   bounds();

@@ -12,7 +12,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from moc.data.storage import load_set
+from moc.report.checks import checks_word, sorted_curves
 from moc.report.palette import BASELINE, GREY, INK, rung_colours, rungs_of
+from moc.report.robustness import curve_section, masking_section, protocol_section
 from moc.report.sheet import contact_sheet
 from moc.report.words import (
     NOT_PROMISED,
@@ -52,7 +54,9 @@ def write_page(study: StudyRecord, path: Path) -> Path:
             f"<div><dt>{html.escape(term)}</dt><dd>{html.escape(value)}</dd></div>"
             for term, value in _facts(study)
         ),
-        "masking": _masking(study),
+        "protocol": protocol_section(study),
+        "curves": curve_section(study),
+        "masking": masking_section(study),
         "privacy": _privacy(study),
         # No value may end the script element that holds it.
         "data": json.dumps(_data(study), allow_nan=False).replace("<", "\\u003c"),
@@ -118,21 +122,6 @@ def _privacy(study: StudyRecord) -> str:
     )
 
 
-def _masking(study: StudyRecord) -> str:
-    """The section that says whether robust errors can be believed; empty if nobody asked."""
-    if study.masking is None:
-        return ""
-    items = [
-        f"{'✓' if passed else '✗ FAILED:'} {name} ({detail})"
-        for name, passed, detail in study.masking.checks
-    ]
-    return (
-        '<section class="card"><h2>Masking checks</h2><p class="hint">An attack that fails because '
-        "gradients are hidden makes a set look robust. "
-        f"{html.escape(study.masking.words())}.</p>{_list(items, tag='ul')}</section>"
-    )
-
-
 def _list(items: Sequence[str], *, tag: str) -> str:
     return f"<{tag}>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</{tag}>"
 
@@ -155,6 +144,11 @@ def _data(study: StudyRecord) -> dict[str, Any]:
             for baseline in study.baselines
         ],
         "hypervolume": list(study.hypervolume),
+        "threat": study.config.get("threat", {}).get("eps"),
+        "curves": [
+            {"name": c.name, "eps": c.eps, "errors": [_percent(error) for error in c.errors]}
+            for c in sorted_curves(study)
+        ],
     }
 
 
@@ -172,6 +166,7 @@ def _trial(study: StudyRecord, trial: Trial, rungs: list[float | None]) -> dict[
         "privacy_weight": trial.weighting.privacy,
         "validation": _scores(trial.scores),
         "test": _scores(trial.report),
+        "checks": checks_word(study, trial.number),
         "sheet": base64.b64encode(sheet.getvalue()).decode(),
     }
 

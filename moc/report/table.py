@@ -21,10 +21,11 @@ def front_rows(study: StudyRecord) -> list[dict[str, Any]]:
 
     Returns:
         Rows with `name`, `kind` (`trial` or `baseline`), `number` and `rung` (None for baselines),
-        `epsilon` (None when infinite) with `epsilon_words`, and `p_nondominated` (None if not
-        known). `error` and `robust_error` are shares in [0, 1] on validation records, which the
-        search saw; `test_error` and `test_robust_error` were measured again with fresh networks on
-        test records, None where they were not. Each has its standard error beside it, `*_se`.
+        `epsilon` (None when infinite) with `epsilon_words`, `p_nondominated` (None if not known)
+        and `checks_passed` (whether the masking checks hold, None where they were not run).
+        `error` and `robust_error` are shares in [0, 1] on validation records, which the search
+        saw; `test_error` and `test_robust_error` were measured again with fresh networks on test
+        records, None where they were not. Each has its standard error beside it, `*_se`.
     """
     trials = [
         {
@@ -34,6 +35,7 @@ def front_rows(study: StudyRecord) -> list[dict[str, Any]]:
             "rung": trial.rung,
             "epsilon_words": trial_epsilon(trial),
             "p_nondominated": study.p_nondominated.get(trial.number),
+            "checks_passed": (c := study.checks(trial.number)) and c.passed,
             **_measured(trial.scores, trial.report),
         }
         for trial in map(study.trial, study.front)
@@ -46,6 +48,7 @@ def front_rows(study: StudyRecord) -> list[dict[str, Any]]:
             "rung": None,
             "epsilon_words": REAL,
             "p_nondominated": None,
+            "checks_passed": None,
             **_measured(baseline.scores, baseline.report),
         }
         for baseline in study.baselines
@@ -79,7 +82,7 @@ def front_table(study: StudyRecord) -> Table:
     tested = any(item.report for item in scored)
     table = Table(
         title=_title(study),
-        caption=_caption(tested=tested),
+        caption=_caption(tested=tested, checked=bool(study.masking)),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -89,11 +92,13 @@ def front_table(study: StudyRecord) -> Table:
         caption_style="dim",
     )
     table.add_column("set", no_wrap=True)
-    table.add_column("epsilon", justify="right")
+    table.add_column("ε", justify="right")
     for records in ("validation", "test") if tested else ("validation",):
         for name in ("error %", "robust %"):
             table.add_column(f"{name}\n{records}", justify="right", no_wrap=True)
     table.add_column("P on\nfront", justify="right")
+    if study.masking:
+        table.add_column("checks", justify="right", no_wrap=True)
     for number in study.front:
         trial = study.trial(number)
         cells = _cells(trial.scores, trial.report, tested=tested)
@@ -103,6 +108,7 @@ def front_table(study: StudyRecord) -> Table:
             trial_epsilon(trial),
             *cells,
             "-" if chance is None else f"{chance:.2f}",
+            *_checks(study, number),
             end_section=number == study.front[-1],
         )
     for baseline in study.baselines:
@@ -119,6 +125,16 @@ def _cells(scores: Scores, report: Scores | None, *, tested: bool) -> list[str]:
     return cells
 
 
+def _checks(study: StudyRecord, number: int) -> list[str]:
+    """The cell of the masking checks; none where there is no such column."""
+    if not study.masking:
+        return []
+    checks = study.checks(number)
+    if checks is None:
+        return ["-"]
+    return ["ok" if checks.passed else "[bold red]FAILED[/]"]
+
+
 def _title(study: StudyRecord) -> str:
     state = "" if study.complete else ", not finished"
     text = f"{study.name}: {len(study.front)} of {len(study.trials)} trials on the front{state}"
@@ -127,11 +143,12 @@ def _title(study: StudyRecord) -> str:
     return f"{text}; {budget_words(study)}"
 
 
-def _caption(*, tested: bool) -> str:
+def _caption(*, tested: bool, checked: bool) -> str:
     text = (
         "Mean ± standard error; lower is better. Robust: under attack. Validation: held-out "
         "records that the search saw, so the front looks slightly too good there."
     )
     if tested:
         text += " Test: fresh networks on records that no choice has seen; quote these."
-    return text + " P on front: probability of being non-dominated, given the noise."
+    text += " P on front: probability of being non-dominated, given the noise."
+    return f"{text} Checks: for masked gradients." if checked else text

@@ -1,4 +1,4 @@
-"""The end of a study: baselines, and the front measured again on test records."""
+"""The end of a study: baselines, the front measured again on test records, and a closer look."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from moc.data.storage import save_set
 from moc.evaluate import BASELINES, DECODED, select
+from moc.study.examined import curve_to_json
 from moc.study.folder import read_study, scores_to_json
 from moc.study.records import set_path, trial_name
+from moc.study.transfer import train_transfer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from moc.study.config import StudyConfig
     from moc.study.ledger import StudyLedger
+    from moc.study.reporter import Reporter
     from moc.study.scorer import Scorer
     from moc.study.setup import Materials
 
@@ -50,16 +53,36 @@ def score_baselines(
         )
 
 
-def check_masking(folder: Path, ledger: StudyLedger, scorer: Scorer) -> None:
-    """Ask of the most robust set of the front whether its robust error can be believed."""
+def examine_front(
+    config: StudyConfig,
+    folder: Path,
+    ledger: StudyLedger,
+    materials: Materials,
+    scorer: Scorer,
+    reporter: Reporter,
+) -> None:
+    """Masking checks of every set of the front, and robustness curves, of the baselines too."""
     study = read_study(folder)
-    if not study.front or ledger.find("masking") is not None:
+    numbers = {trial_name(number): number for number in study.front}
+    names = [*numbers, *(baseline.name for baseline in study.baselines)]
+    missing = [name for name in names if ledger.find("examined", name=name) is None]
+    if not missing or (shown := scorer.examined) is None:
         return
-    number = min(study.front, key=lambda n: study.trial(n).scores.robust_error.mean)
-    checks = scorer.masking(trial_name(number))
-    if checks is not None:
-        rows = [[check.name, check.passed, check.detail] for check in checks]
-        ledger.append("masking", trial=number, checks=rows)
+    transfer = None
+    if numbers.keys() & set(missing):
+        transfer = train_transfer(
+            config, folder, materials, reporter, best=study.front[0], shown=shown
+        )
+    others = transfer.networks if transfer else ()
+    for name, checks, curve in scorer.examine(missing, checked=numbers, transfer=others):
+        ledger.append(
+            "examined",
+            name=name,
+            trial=numbers.get(name),
+            checks=[[check.name, check.passed, check.detail] for check in checks],
+            transfer=transfer.words if transfer and name in numbers else "",
+            curve=curve_to_json(curve),
+        )
 
 
 def report_front(folder: Path, ledger: StudyLedger, scorer: Scorer) -> None:

@@ -149,11 +149,19 @@ class CondenseSection(_Section):
 
 
 class EvaluateSection(_Section):
-    """`[evaluate]`: the protocol, and how many fresh networks are trained on every set."""
+    """`[evaluate]`: the protocol, and how many fresh networks are trained on every set.
+
+    The finished front and the baselines are measured on test records: on the first
+    `report_records` of them (all if left out), under the attacks of `report_suite` (the
+    protocol's own if left out; `full` is AutoAttack and slow on a CPU), with `report_replicates`
+    networks a set (0 for no measurement on test records at all).
+    """
 
     protocol: Literal["fast", "standard"] = "fast"
     replicates: int = Field(default=3, gt=0)
     report_replicates: int = Field(default=3, ge=0)
+    report_suite: Literal["fast", "standard", "full"] | None = None
+    report_records: int | None = Field(default=None, gt=0)
 
 
 class SearchSection(_Section):

@@ -1,4 +1,4 @@
-"""Where trials are evaluated: in this process, or in several side by side."""
+"""Where jobs are done: in this process, or in several side by side."""
 
 from __future__ import annotations
 
@@ -6,77 +6,27 @@ import os
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from moc.data.storage import load_set
-from moc.evaluate import score
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from moc.evaluate import Protocol
-    from moc.evidence.held_out import Counts, HeldOut
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One set to score; a pure function of its fields.
-
-    Attributes:
-        key: Name of the job in results.
-        path: The stored set.
-        held_out: Which of the executor's held-out records: `validation` or `test`.
-        seeds: Public seeds of the networks to train, the same for all sets that are compared.
-    """
-
-    key: str
-    path: Path
-    held_out: str
-    seeds: tuple[int, ...]
+    from moc.study.jobs import Job, Result, Workplace
 
 
 class Executor(ABC):
-    """Runs jobs and yields (key, counts, seconds) as they finish."""
+    """Runs jobs and yields (key, result, seconds) as they finish."""
 
     @abstractmethod
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[str, Counts, float]]:
+    def run(self, jobs: Sequence[Job[Result]]) -> Iterator[tuple[str, Result, float]]:
         """Run all jobs, in any order."""
 
     @abstractmethod
     def close(self) -> None:
         """Let go of processes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workplace:
-    """What every job needs and no job changes.
-
-    Attributes:
-        protocol: How networks are trained and attacked.
-        held_out: Held-out records by name.
-        device: Where networks are trained.
-    """
-
-    protocol: Protocol
-    held_out: dict[str, HeldOut]
-    device: str
-
-    def do(self, job: Job) -> tuple[str, Counts, float]:
-        """Train on the set and count what the networks get right."""
-        start = time.perf_counter()
-        counts = score(
-            load_set(job.path),
-            protocol=self.protocol,
-            held_out=self.held_out[job.held_out],
-            seeds=job.seeds,
-            device=self.device,
-        )
-        return job.key, counts, time.perf_counter() - start
 
 
 class Inline(Executor):
@@ -86,10 +36,10 @@ class Inline(Executor):
         """Work at `workplace`."""
         self._workplace = workplace
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[str, Counts, float]]:
+    def run(self, jobs: Sequence[Job[Result]]) -> Iterator[tuple[str, Result, float]]:
         """See `Executor`."""
         for job in jobs:
-            yield self._workplace.do(job)
+            yield _timed(job, self._workplace)
 
     def close(self) -> None:
         """See `Executor`."""
@@ -106,7 +56,7 @@ class Processes(Executor):
         for _ in range(workers):
             self._pool.submit(os.getpid)  # let them import while this process condenses
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[str, Counts, float]]:
+    def run(self, jobs: Sequence[Job[Result]]) -> Iterator[tuple[str, Result, float]]:
         """See `Executor`."""
         futures = [self._pool.submit(_do, job) for job in jobs]
         for future in as_completed(futures):
@@ -125,8 +75,13 @@ def _enter(workplace: Workplace) -> None:
     _HERE[:] = [workplace]
 
 
-def _do(job: Job) -> tuple[str, Counts, float]:
-    return _HERE[0].do(job)
+def _do(job: Job[Result]) -> tuple[str, Result, float]:
+    return _timed(job, _HERE[0])
+
+
+def _timed(job: Job[Result], workplace: Workplace) -> tuple[str, Result, float]:
+    start = time.perf_counter()
+    return job.key, job.do(workplace), time.perf_counter() - start
 
 
 def make_executor(workplace: Workplace, *, workers: int | None) -> Executor:

@@ -25,8 +25,9 @@ from moc.search.front import (
     probability_nondominated,
 )
 from moc.search.space import Weighting
+from moc.study.examined import read_examined
 from moc.study.ledger import StudyLedger
-from moc.study.records import Baseline, MaskingChecks, StudyRecord, Trial
+from moc.study.records import Baseline, StudyRecord, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ def read_study(folder: Path) -> StudyRecord:
         delta=privacy.budget.delta if privacy.budget else None,
         privacy=privacy.words(),
         protocol=(ledger.find("started") or {}).get("protocol", ""),
-        masking=_masking(ledger),
+        **read_examined(config, ledger),
         complete=ledger.find("finished") is not None,
         **_front(trials, reference_of(ledger), seed=config["seed"]),
     )
@@ -147,15 +148,6 @@ def _baselines(ledger: StudyLedger) -> tuple[Baseline, ...]:
             report=scores_from_json(event["report"]) if event["report"] else None,
         )
         for event in ledger.all("baseline")
-    )
-
-
-def _masking(ledger: StudyLedger) -> MaskingChecks | None:
-    event = ledger.find("masking")
-    if event is None:
-        return None
-    return MaskingChecks(
-        trial=event["trial"], checks=tuple((name, ok, words) for name, ok, words in event["checks"])
     )
 
 

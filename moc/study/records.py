@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from moc.evaluate.scores import Scores
+    from moc.evaluate.scores import Estimate, Scores
     from moc.search.space import Weighting
 
 
@@ -71,30 +71,59 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingChecks:
-    """Whether the robust scores can be believed: checks for hidden gradients on one network.
+    """Whether a robust score can be believed: checks for hidden gradients on one network.
 
     Attributes:
-        trial: The trial examined, the most robust one of the front.
+        trial: The trial whose set the network was trained on.
         checks: (what should hold, whether it does, the numbers behind it) for each check.
+        transfer: What the networks that attacks were transferred from were trained on, in words;
+            empty where transfer was not checked.
     """
 
     trial: int
     checks: tuple[tuple[str, bool, str], ...]
+    transfer: str = ""
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """What does not hold, each with its numbers."""
+        return tuple(f"{name} ({detail})" for name, passed, detail in self.checks if not passed)
 
     @property
     def passed(self) -> bool:
         """Whether all hold."""
-        return all(passed for _, passed, _ in self.checks)
+        return not self.failed
 
     def words(self) -> str:
         """One line for a person; failures are named with their numbers."""
-        failed = [f"{name} ({detail})" for name, passed, detail in self.checks if not passed]
-        if not failed:
-            return f"all {len(self.checks)} passed on a network trained on {trial_name(self.trial)}"
+        if self.passed:
+            transfer = "" if self.transfer else " (transfer was not checked)"
+            return f"all {len(self.checks)} passed{transfer}"
         return (
-            f"FAILED on a network trained on {trial_name(self.trial)}, so do not rely on the "
-            f"robust errors of this study: {'; '.join(failed)}"
+            f"{len(self.failed)} of {len(self.checks)} FAILED, so do not rely on the robust error: "
+            f"{'; '.join(self.failed)}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Robust error against the budget of the attack.
+
+    Attributes:
+        name: Of the trial or baseline.
+        eps: Rising budgets (m), in the threat's norm and units of [0, 1] pixels.
+        errors: Robust error under each of them.
+        attacks: Labels of the attacks whose worst case counts.
+        records: How many test records were attacked.
+        networks: How many networks were trained on the set.
+    """
+
+    name: str
+    eps: tuple[float, ...]
+    errors: tuple[Estimate, ...]
+    attacks: tuple[str, ...]
+    records: int
+    networks: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +143,9 @@ class StudyRecord:
         delta: The delta that goes with it; None in an open study.
         privacy: The privacy ledger in words, one line an event.
         protocol: How sets were scored, in words.
-        masking: Whether the robust scores can be believed; None where it was not examined.
+        masking: Whether robust scores can be believed, for each set that was examined.
+        curves: Robustness curves of the front and of the baselines.
+        unexamined: Why there are neither, in words; empty if there are.
         complete: Whether the study has run to its end.
     """
 
@@ -130,9 +161,15 @@ class StudyRecord:
     delta: float | None
     privacy: tuple[str, ...] = ()
     protocol: str = ""
-    masking: MaskingChecks | None = None
+    masking: tuple[MaskingChecks, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    unexamined: str = ""
     complete: bool = False
 
     def trial(self, number: int) -> Trial:
         """The trial with this number."""
         return next(trial for trial in self.trials if trial.number == number)
+
+    def checks(self, number: int) -> MaskingChecks | None:
+        """The masking checks of the trial with this number; None where they were not run."""
+        return next((checks for checks in self.masking if checks.trial == number), None)

@@ -18,7 +18,8 @@ from moc.errors import StudyError
 from moc.search import Engine, make_engine
 from moc.search.laddered import LadderedSearch
 from moc.search.space import SearchSpace
-from moc.study.closing import check_masking, report_front, score_baselines
+from moc.study.closing import examine_front, report_front, score_baselines
+from moc.study.config import parse_config
 from moc.study.folder import read_study, read_trials, scores_to_json, weighting_from_json
 from moc.study.ledger import StudyLedger
 from moc.study.records import set_path, trial_name
@@ -104,9 +105,10 @@ class _Run:
             self.reporter.say(_batch_line(study))
             if on_batch is not None:
                 on_batch(study)
-        score_baselines(self.config, self.folder, self.ledger, self.materials, self.scorer)
+        parts = self.config, self.folder, self.ledger, self.materials, self.scorer
+        score_baselines(*parts)
         report_front(self.folder, self.ledger, self.scorer)
-        check_masking(self.folder, self.ledger, self.scorer)
+        examine_front(*parts, self.reporter)
         self.ledger.append("finished")
 
     def _batches(self) -> list[int]:
@@ -236,6 +238,7 @@ def _settle(config: StudyConfig, folder: Path) -> None:
         path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
     known = json.loads(path.read_text(encoding="utf-8"))
+    known = {**known, **_with_new_options(known, path)}
     changed = sorted(key for key in settings if settings[key] != known.get(key))
     if changed:
         raise StudyError(
@@ -243,6 +246,14 @@ def _settle(config: StudyConfig, folder: Path) -> None:
             "A study is never continued under new settings: give it another name, or remove the "
             "folder (its privacy budget stays spent)."
         )
+
+
+def _with_new_options(known: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Stored settings with the defaults of options that are newer than they."""
+    try:
+        return parse_config(known, where=str(path)).model_dump(mode="json")
+    except StudyError:
+        return {}
 
 
 @contextmanager

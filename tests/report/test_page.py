@@ -55,6 +55,25 @@ def test_the_data_are_the_scores_in_percent_of_every_trial(tmp_path):
     assert data["hypervolume"] == list(study.hypervolume)
 
 
+def test_the_curves_and_checks_are_in_the_data_and_in_the_text(tmp_path):
+    study = fake_study(tmp_path, failing=(0,))
+    page = write_page(study, tmp_path / "report.html")
+    data = embedded(page)
+    assert data["threat"] == 0.1
+    assert [row["name"] for row in data["curves"]] == [curve.name for curve in study.curves]
+    for row, curve in zip(data["curves"], study.curves, strict=True):
+        assert row["eps"] == list(curve.eps)
+        means, ses = zip(*row["errors"], strict=True)
+        assert means == pytest.approx([100 * error.mean for error in curve.errors])
+        assert ses == pytest.approx([100 * error.se for error in curve.errors])
+    words = {row["name"]: row["checks"] for row in data["trials"]}
+    assert words[study.trial(study.front[0]).name] == "1 FAILED"
+    assert list(words.values()).count("passed") == len(study.front) - 1
+    text = own_text(page)
+    assert '<div id="curves">' in text
+    assert "do not rely on the robust errors" in text
+
+
 def test_each_trial_carries_its_own_contact_sheet(tmp_path):
     study = fake_study(tmp_path, trials=3)
     data = embedded(write_page(study, tmp_path / "report.html"))
@@ -128,6 +147,9 @@ out.first = document.querySelector("#table tbody tr.trial").textContent;
 document.querySelectorAll("#table tbody tr.trial")[2].click();
 out.pinned = document.getElementById("detail-name").textContent;
 out.sheet = document.getElementById("sheet").src;
+set("measured", "validation", "change");
+out.curves = document.querySelectorAll("#curves .scatterlayer .trace").length;
+out.checks = document.querySelector("#table tbody tr.trial").textContent.includes("passed");
 out.plots = document.querySelectorAll("#scatter .scatterlayer .trace").length;
 document.body.append(Object.assign(document.createElement("pre"),
   { id: "out", textContent: JSON.stringify(out) }));
@@ -159,3 +181,5 @@ def test_the_page_reacts_in_a_browser(tmp_path):
     assert out["pinned"] == third.name
     assert base64.b64decode(out["sheet"].split(",")[1]).startswith(b"\x89PNG")
     assert out["plots"] > 4
+    assert out["curves"] == len(front) + len(study.baselines)
+    assert out["checks"]

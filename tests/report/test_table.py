@@ -52,6 +52,18 @@ def test_an_open_study_shows_the_word_and_no_number(tmp_path):
     assert "delta" not in text
 
 
+def test_every_set_says_whether_it_passed_its_checks(tmp_path):
+    study = fake_study(tmp_path, failing=(0,))
+    rows = [row for row in front_rows(study) if row["kind"] == "trial"]
+    assert [row["checks_passed"] for row in rows] == [False] + [True] * (len(rows) - 1)
+    text = printed(study)
+    assert text.count("FAILED") == 1
+    assert text.count(" ok ") == len(rows) - 1
+    older = replace(study, masking=study.masking[:1])
+    assert [row["checks_passed"] for row in front_rows(older)][:2] == [False, None]
+    assert " checks " not in printed(fake_study(tmp_path, reports=False))
+
+
 def test_columns_say_which_records_they_were_measured_on(tmp_path):
     assert "validation" in printed(fake_study(tmp_path))
     assert "validation validation test test" in printed(fake_study(tmp_path))

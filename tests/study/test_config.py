@@ -77,6 +77,8 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
         ("[bank]\npretrained = 'plain'\nsteps = 3", "at most as many stages"),
         ("[bank]\nnetworks = ['resnet18']", "convnet3-w128"),
         ("[search]\nengine = 'magic'", "search.engine"),
+        ("[evaluate]\nreport_suite = 'apgd'", "evaluate.report_suite"),
+        ("[evaluate]\nreport_records = 0", "evaluate.report_records"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(tmp_path, tables, words):

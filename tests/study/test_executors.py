@@ -1,16 +1,19 @@
 """One contract for executors: same jobs, same counts, whoever does them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from moc.attacks import Attack, Threat
-from moc.data.storage import save_set
-from moc.evaluate import make_protocol, select
+from moc.data.storage import load_set, save_set
+from moc.evaluate import make_protocol, select, train
 from moc.evaluate.robust import Suite
 from moc.evidence.held_out import HeldOut
 from moc.evidence.ledger import Ledger
 from moc.evidence.reference import reference_records
-from moc.study.executors import Inline, Job, Processes, Workplace, make_executor
+from moc.study.executors import Inline, Processes, make_executor
+from moc.study.jobs import Examine, Score, Workplace
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def work(digits, tmp_path_factory):
     protocol = make_protocol("fast", info, Threat(eps=0.1), suite=suite, epochs=5)
     held = {"validation": HeldOut(ledger, "validation")}
     jobs = [
-        Job(
+        Score(
             key=f"set-{s}",
             path=folder / f"set-{s}.safetensors",
             held_out="validation",
@@ -62,6 +65,40 @@ def test_an_executor_can_run_again_and_nothing_is_nothing(work):
     again = {key: counts.sums for key, counts, _ in executor.run(jobs[:1])}
     assert torch.equal(first["set-0"], again["set-0"])
     assert list(executor.run([])) == []
+
+
+def test_a_suite_of_the_job_replaces_that_of_the_protocol(work):
+    workplace, jobs = work
+    strong = Suite(name="strong", attacks=(Attack(name="pgd-margin", steps=20),))
+    weak = jobs[0].do(workplace).sums
+    found = replace(jobs[0], suite=strong).do(workplace).sums
+    assert torch.equal(found[:, 0], weak[:, 0])
+    assert (found[:, 1] < weak[:, 1]).all()
+
+
+def test_processes_examine_as_this_process_does_with_networks_that_travel(work):
+    workplace, (job, *_) = work
+    others = tuple(train(load_set(job.path), workplace.protocol, seed=seed) for seed in (8, 9))
+    jobs = [
+        Examine(
+            key=f"checked-{checked}",
+            path=job.path,
+            held_out="validation",
+            seeds=(1, 2),
+            checked=checked,
+            transfer_models=others,
+        )
+        for checked in (True, False)
+    ]
+    here = {key: found for key, found, _ in Inline(workplace).run(jobs)}
+    processes = Processes(workplace, workers=2)
+    there = {key: found for key, found, _ in processes.run(jobs)}
+    processes.close()
+    for key in ("checked-True", "checked-False"):
+        assert here[key].checks == there[key].checks
+        assert torch.equal(here[key].counts.sums, there[key].counts.sums)
+    assert len(here["checked-True"].checks) == 11
+    assert here["checked-False"].checks == ()
 
 
 def test_one_worker_or_a_gpu_means_this_process(work):

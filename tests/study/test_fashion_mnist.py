@@ -41,6 +41,7 @@ def test_a_slice_of_the_study_runs_to_its_end(name, tmp_path):
     study = run_study(parse_config(tables, where="test"), tmp_path / name)
     assert study.complete
     assert study.front
-    assert study.masking is not None
+    assert {checks.trial for checks in study.masking} == set(study.front)
+    assert all("transfer" in checks.checks[-1][0] for checks in study.masking)
     assert (study.delta is not None) == ("private" in name)
     assert {b.name for b in study.baselines} == {"random", "herding", "kmeans"}

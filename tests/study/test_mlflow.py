@@ -102,6 +102,22 @@ def test_each_trial_and_baseline_is_one_flat_run_with_its_scores(folder, uri):
     assert "epsilon" not in runs["herding"].data.metrics
 
 
+def test_each_set_says_whether_it_passed_its_masking_checks(folder, uri):
+    study = fake_study(folder, failing=(0,))
+    sync(replace(study, masking=(), curves=()), tracking_uri=uri)
+    before = runs_by_name(uri)
+    assert {r.data.tags.get("moc.masking_checks") for r in before.values()} == {"not run", None}
+    sync(study, tracking_uri=uri)
+    runs = runs_by_name(uri)
+    for place, number in enumerate(study.front):
+        run = runs[study.trial(number).name]
+        assert run.info.run_id == before[study.trial(number).name].info.run_id
+        assert run.data.metrics["checks_failed"] == (place == 0)
+        assert run.data.tags["moc.masking_checks"] == ("1 FAILED" if place == 0 else "passed")
+    assert runs["demo"].data.metrics["sets_failing_checks"] == 1
+    assert "robustness.csv" in artifacts(uri, runs["demo"])
+
+
 def test_a_second_sync_adds_nothing(folder, uri):
     study = fake_study(folder, trials=4)
     first = sync(study, tracking_uri=uri)

@@ -57,6 +57,14 @@ def test_a_study_of_two_rounds_runs_and_reports_what_both_cost(finished):
     assert any("attacked records (pgd-margin-2, Linf at most" in w for w in study.privacy)
 
 
+def test_without_reference_records_attacks_transfer_from_networks_of_its_own_sets(finished):
+    study, _ = finished
+    best = study.trial(study.front[0]).name
+    assert study.masking
+    for checks in study.masking:
+        assert f"both on {best}, as no real records may be shown" in checks.transfer
+
+
 def test_the_rounds_are_stored_apart(finished):
     _, folder = finished
     clean, attacked = (

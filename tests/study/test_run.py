@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from moc.errors import StudyError
 from moc.evidence.accountant import Gaussian, epsilon
+from moc.report.page import write_page
 from moc.study.config import parse_config
 from moc.study.folder import read_study
 from moc.study.ledger import StudyLedger
@@ -70,6 +72,90 @@ def test_every_set_of_the_front_is_measured_again_on_test_records(finished):
     assert list(study.hypervolume) == sorted(study.hypervolume)
 
 
+def test_every_set_of_the_front_is_checked_and_has_a_curve_and_so_have_the_baselines(finished):
+    study, _ = finished
+    assert {checks.trial for checks in study.masking} == set(study.front)
+    for checks in study.masking:
+        assert len(checks.checks) == 11
+        assert "both on samples of the real records" in checks.transfer
+    names = {study.trial(n).name for n in study.front} | {"random", "herding", "kmeans"}
+    assert {curve.name for curve in study.curves} == names
+    for curve in study.curves:
+        errors = [error.mean for error in curve.errors]
+        assert errors == sorted(errors)
+        assert (curve.eps[0], curve.eps[-1]) == (0.0, 0.2)
+        assert (curve.records, curve.networks) == (60, 1)
+    assert study.unexamined == ""
+    assert (
+        "suite 'fast') ran on 60 validation records and, on fresh networks, on 60 test records"
+        in (study.protocol)
+    )
+
+
+def events_of(folder):
+    return [json.loads(line) for line in (folder / "study.jsonl").read_text().splitlines()]
+
+
+def with_events(source, folder, events):
+    """A copy of a study whose ledger holds other events."""
+    shutil.copytree(source, folder)
+    (folder / "study.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return folder
+
+
+def test_a_closer_look_that_was_killed_goes_on_with_the_next_set(finished, tmp_path):
+    study, source = finished
+    events = events_of(source)
+    left = [e for e in events if e["event"] == "examined"][:2]
+    kept = [e for e in events if e["event"] not in ("examined", "finished")]
+    folder = with_events(source, tmp_path / "killed", [*kept, *left])
+    assert not read_study(folder).complete
+    resumed = run_study(parse_config(TINY, where="test"), folder)
+    assert sorted(resumed.curves, key=str) == sorted(study.curves, key=str)
+    assert resumed.masking == study.masking
+    examined = [e for e in events_of(folder) if e["event"] == "examined"]
+    assert examined[:2] == left
+    assert len(examined) == len(study.curves)
+
+
+def test_a_study_of_before_has_the_checks_of_one_set_and_can_be_finished(finished, tmp_path):
+    """Then one event `masking` told of the most robust set, and two options were not there."""
+    study, source = finished
+    events = [e for e in events_of(source) if e["event"] != "examined"]
+    row = ["PGD is no weaker than FGSM", True, "49.0% against 63.0%"]
+    masking = {"event": "masking", "trial": study.front[-1], "checks": [row]}
+    folder = with_events(source, tmp_path / "old", [*events[:-1], masking, events[-1]])
+    config = json.loads((folder / "config.json").read_text())
+    del config["evaluate"]["report_suite"], config["evaluate"]["report_records"]
+    (folder / "config.json").write_text(json.dumps(config))
+    old = run_study(parse_config(TINY, where="test"), folder)
+    assert [(c.trial, c.passed, c.transfer) for c in old.masking] == [(study.front[-1], True, "")]
+    assert old.curves == ()
+    (folder / "study.jsonl").write_text(
+        "".join(json.dumps(e) + "\n" for e in [*events[:-1], masking])
+    )
+    again = run_study(parse_config(TINY, where="test"), folder)
+    assert again.complete
+    assert {checks.trial for checks in again.masking} == set(study.front)
+    assert all(checks.transfer for checks in again.masking)
+
+
+def test_the_report_may_use_another_suite_on_fewer_records(tmp_path):
+    evaluate = {**TINY["evaluate"], "report_suite": "standard", "report_records": 10}
+    search = {"trials": 1, "batch": 1, "engine": "sobol"}
+    tables = {**TINY, "evaluate": evaluate, "search": search}
+    study = run_study(parse_config(tables, where="test"), tmp_path / "tiny")
+    assert (
+        "(suite 'fast') ran on 60 validation records; others, apgd-ce-30, apgd-t-20, square-500 "
+        "(suite 'standard'), on 10 test records" in study.protocol
+    )
+    reports = [study.trial(n).report for n in study.front] + [b.report for b in study.baselines]
+    for report in reports:
+        for mean in report.values()[:2]:
+            assert 10 * mean == pytest.approx(round(10 * mean))
+    assert {curve.records for curve in study.curves} == {60}
+
+
 def test_a_finished_study_is_not_run_again(finished):
     study, folder = finished
     before = (folder / "study.jsonl").read_bytes()
@@ -96,6 +182,12 @@ def test_each_private_trial_reports_its_rung_and_the_total_is_the_largest(privat
     assert {trial.rung for trial in study.trials if trial.kind == "anchor"} == {8.0, 2.0}
 
 
+def test_a_private_study_transfers_from_networks_of_its_declared_reference_records(private):
+    study, _ = private
+    assert {checks.trial for checks in study.masking} == set(study.front)
+    assert all("both on 150 reference records" in checks.transfer for checks in study.masking)
+
+
 def test_more_trials_cost_no_more_epsilon(private, tmp_path):
     study, _ = private
     longer = {**PRIVATE, "search": {"trials": 6, "batch": 3}, "name": "longer"}
@@ -114,6 +206,12 @@ def test_paid_scores_stay_within_the_budget_and_leave_the_test_records_alone(tmp
     assert any("counts of correct" in line for line in study.privacy)
     assert all(trial.report is None for trial in study.trials)
     assert not study.baselines
+    assert study.masking == study.curves == ()
+    assert "paid for" in study.unexamined
+    assert "none on test records" in study.protocol
+    text = write_page(study, tmp_path / "report.html").read_text()
+    assert "Not run: the held-out records are private" in text
+    assert "Not measured: the held-out records are private" in text
 
 
 def test_a_second_process_is_kept_out(tmp_path):

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moc.report.checks import checks_word
 from moc.report.words import epsilon_words, flat_settings, percent, trial_epsilon
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def study_state(study: StudyRecord) -> str:
     """Changes whenever the pictures and the report would."""
     reported = [item.report is not None for item in (*study.trials, *study.baselines)]
     keys = [entry.key for entry in entries(study)]
-    return digest([keys, study.front, reported, study.complete, study.privacy])
+    examined = [study.masking, study.curves, study.unexamined]
+    return digest([keys, study.front, reported, study.complete, study.privacy, examined])
 
 
 def digest(value: object) -> str:
@@ -89,7 +91,7 @@ def _shared_params(study: StudyRecord) -> dict[str, str]:
 
 def _trial(study: StudyRecord, trial: Trial, shared: dict[str, str]) -> Entry:
     generalization, adversarial, privacy = trial.weighting.values()
-    rung = epsilon_words(trial.rung)
+    rung, checks = epsilon_words(trial.rung), study.checks(trial.number)
     identity = [trial.name, trial.weighting.values(), _measured(trial.scores), trial.set_path]
     return Entry(
         key=f"{trial.name}:{digest([*identity, trial.losses, trial.seconds])}",
@@ -106,6 +108,7 @@ def _trial(study: StudyRecord, trial: Trial, shared: dict[str, str]) -> Entry:
             {
                 **_measured(trial.scores),
                 **_measured(trial.report, "report_"),
+                "checks_failed": len(checks.failed) if checks else None,
                 "p_nondominated": study.p_nondominated.get(trial.number),
                 "loss_generalization": trial.losses[0],
                 "loss_adversarial": trial.losses[1],
@@ -120,6 +123,7 @@ def _trial(study: StudyRecord, trial: Trial, shared: dict[str, str]) -> Entry:
             "moc.rung": rung,
             "moc.private": str(trial.scores.is_private).lower(),
             "moc.pareto": str(trial.number in study.front).lower(),
+            "moc.masking_checks": checks_word(study, trial.number),
             NOTE: _note(trial.scores, trial.report, f"Epsilon: {trial_epsilon(trial)}."),
         },
         set_path=trial.set_path,

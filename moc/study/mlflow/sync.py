@@ -139,7 +139,9 @@ def _sync_study(client: MlflowClient, experiment: str, study: StudyRecord, run: 
     identity = run.info.run_id
     for step, value in enumerate(study.hypervolume[len(logged) :], start=len(logged) + 1):
         _log(client, identity, {"hypervolume": value}, {}, step)
-    totals = {"epsilon": study.epsilon, "front_size": float(len(study.front))}
+    failed = sum(not checks.passed for checks in study.masking) if study.masking else None
+    size = float(len(study.front))
+    totals = {"epsilon": study.epsilon, "front_size": size, "sets_failing_checks": failed}
     _log(client, identity, finite_only(totals), {}, len(study.trials))
     _study_artifacts(client, identity, study)
     note = "\n".join([f"{budget_words(study)}.".capitalize(), "", *study.privacy])
@@ -155,6 +157,7 @@ def _hypervolume(client: MlflowClient, run: Run) -> list[float]:
 
 def _study_artifacts(client: MlflowClient, run: str, study: StudyRecord) -> None:
     """Write the pictures, the rows of the front, the ledgers and, at the end, the report."""
+    from moc.report.checks import CURVES, write_curves
     from moc.report.figures import front_figure, hypervolume_figure
     from moc.report.page import write_page
 
@@ -165,6 +168,7 @@ def _study_artifacts(client: MlflowClient, run: str, study: StudyRecord) -> None
         (folder / "front.json").write_text(json.dumps(front_rows(study), indent=2))
         if study.complete:
             write_page(study, folder / "report.html")
+            write_curves(study, folder / CURVES)
         client.log_artifacts(run, name)
     for path in sorted(study.folder.iterdir()):
         if path.suffix in _LEDGERS:
