@@ -26,10 +26,10 @@ def protocol_section(study: StudyRecord) -> str:
 
 def masking_section(study: StudyRecord) -> str:
     """Whether robust errors can be believed: a row for every set of the front."""
-    loud = " open" if checks_failed(study) else ""
+    loud, summary = " open" if checks_failed(study) else "", checks_summary(study)
     head = (
         f'<section class="card{loud}"><h2>Masking checks</h2>'
-        f'<p class="hint">{_WHY}</p><p>{_text(checks_summary(study).capitalize())}.</p>'
+        f'<p class="hint">{_WHY}</p><p>{_text(summary[:1].upper() + summary[1:])}.</p>'
     )
     if not study.masking:
         return f"{head}</section>"
@@ -56,9 +56,9 @@ def curve_section(study: StudyRecord) -> str:
     hint = (
         f"Error on the first {first.records} test records when an attack may change each by eps "
         f"({norm}, pixels in [0, 1]); worst of {', '.join(first.attacks)}, mean ± standard error "
-        f"over {networks} a set. At the eps of the study (dotted line) the front was scored on "
-        "more records or under more attacks, so numbers there may differ a little. Click a line to "
-        "look at its set, a name in the legend to hide it."
+        f"over {networks} a set. A record that fell to a smaller eps stays fallen. At the eps of "
+        "the study (dotted line) the front was scored on other numbers of records and attacks, so "
+        "its scores differ a little. Click a line to look at its set, a name to hide it."
     )
     rows = [(c.name, *(percent(error) for error in c.errors)) for c in curves]
     heads = ("set", *(f"eps {eps:g}" for eps in first.eps))

@@ -51,6 +51,7 @@ def test_a_failure_is_named_with_its_numbers_wherever_it_is_shown(tmp_path):
     assert checks_word(study, study.front[0]) == "passed"
     section = masking_section(study)
     assert 'class="card open"' in section
+    assert "<p>FAILED for 1 of " in section
     assert section.count("<details open>") == 1
     assert "✗ FAILED: PGD is no weaker than FGSM" in section
 
