@@ -36,6 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps torchattacks==3.5.1
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps dp-accounting dm-tree absl-py
 	@touch $(STAMP)
 
 clean:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from moc.data._vault import Records
 from moc.errors import PrivacyError
@@ -21,7 +21,7 @@ from moc.evidence.access import Access
 from moc.evidence.accountant import noise_multiplier
 from moc.evidence.isolation import require_isolated
 from moc.evidence.noise import TIERS, Tier, gaussian
-from moc.evidence.statistics import CLIP, GRID, NamedAttack, Statistics
+from moc.evidence.statistics import CLIP, GRID, RecordAttack, Statistics
 from moc.evidence.sums import Sums
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 
 
 _DATA = "train"  # T by its name in the ledger
+
+
+class NamedAttack(RecordAttack, Protocol):
+    """A `RecordAttack` that can be paid for: it says what it does to a record."""
+
+    def words(self) -> str:
+        """Everything that decides what it makes of a record, for the ledger."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,14 +44,6 @@ class RecordAttack(Protocol):
         ...
 
 
-class NamedAttack(RecordAttack, Protocol):
-    """A `RecordAttack` that can be paid for: it says what it does to a record."""
-
-    def words(self) -> str:
-        """Everything that decides what it makes of a record, for the ledger."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
     """Which moments are taken, and how much of a record's norm each gets; fixed before T is read.
@@ -73,11 +65,17 @@ class Statistics:
     batch: int = 256
 
     def __post_init__(self) -> None:
-        """Check the weights."""
+        """Check the weights, and that all networks have as many features."""
         if min(self.mean, self.second) < 0 or not math.isclose(self.mean + self.second, 1.0):
             raise PrivacyError(
                 "Block weights of a release must be non-negative and sum to one, "
                 f"found {self.mean} and {self.second}."
+            )
+        kinds = range(min(self.networks, len(self.bank.specs)))
+        if len(sizes := {self.bank.member(k).dimension for k in kinds}) > 1:
+            raise PrivacyError(
+                "The networks of a release need the same number of features, "
+                f"found {sorted(sizes)}: choose architectures that agree in it."
             )
 
     @property

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moc.attacks import Attack, Threat
+from moc.bank import Bank
 from moc.data._vault import Records, unseal
 from moc.data.augment import Augmentation
 from moc.errors import PrivacyError
@@ -24,6 +25,7 @@ from moc.evidence.isolation import probes, require_isolated
 from moc.evidence.release import sharded_sums
 from moc.evidence.statistics import GRID, Statistics
 from moc.evidence.triangle import unvech, vech
+from moc.networks import NetworkSpec
 
 PIXEL = st.sampled_from([0.0, 1e-6, 0.25, 0.5, 0.999, 1.0])
 RECORD = st.tuples(st.tuples(PIXEL, PIXEL, PIXEL), st.integers(0, 2))
@@ -210,3 +212,9 @@ def test_attacks_that_couple_records_are_refused(digits, attack):
 
 def test_the_default_study_keeps_records_apart(digits):
     check_records_are_kept_apart(digits)
+
+
+def test_networks_of_other_sizes_are_refused_before_t_is_read(digits):
+    specs = (NetworkSpec.parse("convnet2-w8"), NetworkSpec.parse("convnet3-w8"))
+    with pytest.raises(PrivacyError, match=r"same number of features, found \[8, 32\]"):
+        Statistics(bank=Bank(info=digits.info, specs=specs, seed=0), networks=2)
