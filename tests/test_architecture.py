@@ -92,6 +92,7 @@ def test_only_the_ledgers_module_writes_privacy_events():
         (("opacus.grad_sample",), "evidence.gradients"),
         (("opendp",), "evidence.noise"),
         (("secrets",), "evidence.noise"),
+        (("moc.evidence.owner",), "study.membership"),  # reads T without noise, in no study
         (("torchattacks",), "attacks"),
         (("mlflow",), "study.mlflow"),
         (("botorch", "gpytorch"), "search.bayesian"),
