@@ -1,0 +1,200 @@
+"""Clean accuracy of private sets of Fashion-MNIST by epsilon and images a class.
+
+    python tests/benchmarks/private_sets.py --out runs/private-sets --epsilons inf 10 1 \
+        --per-class 10 50 --factor 2 --networks 128 --steps 1000 --seeds 3
+
+Exact sums of all training records are drawn once, in an open ledger, and the noise of the release
+is redrawn on them for every seed, by the function that draws it in a private study: what studies of
+this epsilon would get, without sending T through the networks for each of them. The sums stay in
+OUT, which is therefore as secret as T. Nothing is chosen; each finished cell is a line of
+OUT/cells.jsonl, and a run that was killed goes on where it was. `inf` is the same recipe without
+noise; random real images of the same stored budget are measured beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+
+from moc.attacks import Threat
+from moc.bank import Bank
+from moc.condense import CondenseSettings, Task, condense
+from moc.data import load
+from moc.data.augment import Augmentation
+from moc.discrepancies import FeatureMean, Generalization
+from moc.evaluate import DECODED, fit, make_protocol, select
+from moc.evaluate.robust import correct
+from moc.evidence import Ladder, Ledger, Moments, Statistics, draw, reference_records
+from moc.evidence.release import Rung, noised
+from moc.evidence.sums import Sums
+from moc.networks import NetworkSpec
+
+if TYPE_CHECKING:
+    from moc.data.synthetic import SyntheticSet
+
+DELTA = 1e-5
+SEED = 910_000  # networks that no study has used
+
+
+def parse() -> argparse.Namespace:
+    """Options; what they leave out is the recipe of the table in RESULTS.md."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True)
+    add("--source", default="fashion_mnist")
+    add("--path", type=Path)
+    add("--epsilons", nargs="+", type=float, default=[math.inf, 10.0, 1.0], help="falling")
+    add("--per-class", nargs="+", type=int, default=[10])
+    add("--factor", type=int, default=2)
+    add("--bank", nargs="+", default=["convnet2-w32-half"])
+    add("--networks", type=int, default=128)
+    add("--no-augmentation", action="store_true")
+    add("--steps", type=int, default=1000)
+    add("--lr", type=float, default=0.05)
+    add("--seeds", type=int, default=3, help="noise, start and networks are redrawn for each")
+    add("--trained", type=int, default=2, help="networks trained on each set")
+    add("--network", default="convnet3-w32", help="that is trained on the sets")
+    add("--epochs", type=int, default=300)
+    add("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+class Bench:
+    """Sums, sets and cells of one run."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Load the records, and draw the exact sums unless they are there."""
+        self.options = options
+        ledger = Ledger(None, path=options.out / "privacy.jsonl")
+        for part in ("train", "test"):
+            ledger.own(part, load(options.source, path=options.path, part=part))
+        self.info = ledger.info("train")
+        self.records = reference_records(ledger, "train")
+        self.test = reference_records(ledger, "test")
+        mirrored = None if options.no_augmentation else Augmentation.dsa(self.info.mirrored)
+        specs = tuple(NetworkSpec.parse(name) for name in options.bank)
+        bank = Bank(info=self.info, specs=specs, seed=0, augmentation=mirrored)
+        self.statistics = Statistics(bank=bank, networks=options.networks)
+        folder = options.out / f"sums-{'-'.join(options.bank)}-{options.networks}"
+        draw(ledger, self.statistics, None, folder=folder, progress=_print_progress)
+        self.sums = load_file(folder / "rung-0.safetensors")
+        self.protocol = make_protocol(
+            "fast",
+            self.info,
+            Threat(eps=0.0),
+            network=options.network,
+            epochs=options.epochs,
+            augmentation="dsa",
+        )
+        self.path = options.out / "cells.jsonl"
+
+    def cells(self) -> list[dict[str, Any]]:
+        """What has been measured."""
+        return [json.loads(line) for line in self.path.open()] if self.path.exists() else []
+
+    def run(self) -> None:
+        """Measure every cell that is missing."""
+        for seed in range(self.options.seeds):
+            for per_class in self.options.per_class:
+                done = {(c["set"], c["seed"], c["per_class"]) for c in self.cells()}
+                if ("random", seed, per_class) not in done:
+                    self.measure("random", self.random(per_class, seed), per_class, seed)
+                todo = [e for e in self.options.epsilons if (repr(e), seed, per_class) not in done]
+                for epsilon, synthetic in zip(
+                    todo, self.condense(todo, per_class, seed), strict=True
+                ):
+                    self.measure(repr(epsilon), synthetic, per_class, seed)
+
+    def random(self, per_class: int, seed: int) -> SyntheticSet:
+        """Real records of the same stored budget."""
+        factor = self.options.factor
+        name = DECODED if factor > 1 else "random"
+        x, y = self.records
+        return select(name, x, y, self.info, per_class=per_class, seed=seed, factor=factor)
+
+    def condense(self, epsilons: list[float], per_class: int, seed: int) -> list[SyntheticSet]:
+        """One set for each epsilon, from noise that is drawn now."""
+        if not epsilons:
+            return []
+        o = self.options
+        settings = CondenseSettings(
+            per_class=per_class, steps=o.steps, lr=o.lr, labels="hard", factor=o.factor
+        )
+        done = condense(
+            [Task(robust_share=0.0, rung=rung, seed=seed) for rung in range(len(epsilons))],
+            evidence=Moments(self.statistics, [self.rung(epsilon) for epsilon in epsilons]),
+            objectives=(Generalization(FeatureMean()),),
+            settings=settings,
+            progress=_print_progress,
+        )
+        return [one.synthetic for one in done]
+
+    def rung(self, epsilon: float) -> Rung:
+        """The exact sums, or what a release at this epsilon would give in their place."""
+        if math.isinf(epsilon):
+            exact = {name: tensor.double() for name, tensor in self.sums.items()}
+            return Rung(epsilon=epsilon, **exact)
+        sums = Sums(**{name: tensor.long() for name, tensor in self.sums.items()})
+        ladder = Ladder(epsilons=(epsilon,), delta=DELTA)
+        return Rung(epsilon=epsilon, **noised(sums, ladder, "standard")[0])
+
+    def measure(self, name: str, synthetic: SyntheticSet, per_class: int, seed: int) -> None:
+        """Train networks on a set and note their accuracy on all test records."""
+        x, labels = synthetic.training_records()
+        accuracy = [
+            100.0 * float(correct(network, *self.test).float().mean())
+            for network in (
+                fit(x, labels, self.info, self.protocol, seed=SEED + 100 * seed + number)
+                for number in range(self.options.trained)
+            )
+        ]
+        cell = {"set": name, "seed": seed, "per_class": per_class, "accuracy": accuracy}
+        with self.path.open("a") as file:
+            file.write(json.dumps(cell) + "\n")
+
+    def show(self) -> None:
+        """Print the protocol and the table: mean and spread over the seeds."""
+        o, cells = self.options, self.cells()
+        print(f"{self.statistics.words()}; {o.steps} steps, factor {o.factor}, hard labels")
+        print(f"{self.protocol.describe()}\n")
+        print("| set | " + " | ".join(f"{m} a class" for m in o.per_class) + " |")
+        print("|---|" + "---:|" * len(o.per_class))
+        for name in ["random", *map(repr, o.epsilons)]:
+            row = []
+            for per_class in o.per_class:
+                found = [
+                    mean(c["accuracy"])
+                    for c in cells
+                    if (c["set"], c["per_class"]) == (name, per_class)
+                ]
+                spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
+                row.append(f"{mean(found):.1f}{spread} ({len(found)})" if found else "")
+            print(f"| {name} | " + " | ".join(row) + " |")
+
+
+def _print_progress(done: int, total: int) -> None:
+    if done == total or done % max(total // 20, 1) == 0:
+        print(f"\r{done} of {total}", end="\n" if done == total else "", flush=True)
+
+
+def main() -> None:
+    """Measure what is missing, then print what there is."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options)
+    bench.run()
+    bench.show()
+
+
+if __name__ == "__main__":
+    main()
