@@ -78,7 +78,7 @@ class HeadsAttack:
         self._attack, self._threat, self._batch = attack, threat, statistics.batch
 
     def words(self) -> str:
-        """See `release.NamedAttack`; the heads follow from the clean release, which the ledger names."""
+        """See `release.NamedAttack`; the heads follow from the clean release in the ledger."""
         return (
             f"{self._attack.label}, {self._threat.norm} at most {self._threat.eps:g}, under heads "
             "from the smallest rung of the clean release"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from moc.bank import Member, Members
     from moc.evidence.ledger import Ledger
+    from moc.networks import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +34,22 @@ class AttackedBatch:
         attack: The attack on the current predictor, usually a few steps of PGD.
         threat: Norm and radius in pixel units.
         batch: How many records of the batch each set attacks.
+        teachers: Networks whose mean prediction for a record as it is takes the place of its label
+            once it has been attacked (robust distillation, RSLAD, arXiv 2108.07969); none keeps
+            the labels.
     """
 
     attack: Attack
     threat: Threat
     batch: int
+    teachers: tuple[Network, ...] = ()
+
+    @torch.no_grad()
+    def targets(self, x: Tensor, labels: Tensor) -> Tensor:
+        """What a predictor should say (n, c) of records x (n, *shape) after the attack."""
+        if not self.teachers:
+            return labels
+        return torch.stack([teacher(x).softmax(-1) for teacher in self.teachers]).mean(0)
 
 
 class Samples(Evidence):
@@ -66,6 +78,12 @@ class Samples(Evidence):
         """The same batches under other networks."""
         other = copy.copy(self)
         other.bank = bank
+        return other
+
+    def taught(self, teachers: Sequence[Network]) -> Samples:
+        """The same batches with the teachers' predictions as targets of attacked records."""
+        other = copy.copy(self)
+        other._attacked = replace(self._attacked, teachers=tuple(teachers))
         return other
 
     def start(self, y: Tensor, *, seed: int) -> Tensor:
@@ -133,7 +151,8 @@ class SampleView(View):
             classes=labels.shape[1],
             seed=self.seed,
         )
-        return self._target(adversarial.unflatten(0, (sets, n)), labels)
+        targets = self.attacked_batch.targets(x, labels)
+        return self._target(adversarial.unflatten(0, (sets, n)), targets)
 
     @torch.no_grad()
     def _target(self, records: Tensor, labels: Tensor) -> FeatureTarget:

@@ -34,6 +34,11 @@ def _any(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         "add [privacy].",
     )
     yield (
+        config.objectives.targets == "teacher" and adversarial != "attack",
+        "targets = 'teacher' are what predictors should say of attacked records, and only "
+        "adversarial = 'attack' attacks them as it goes; remove `targets`, or use 'attack'.",
+    )
+    yield (
         bank.stages > bank.steps,
         f"[bank] keeps every network at {bank.stages} stages of {bank.steps} steps; at most as "
         "many stages as steps expected.",

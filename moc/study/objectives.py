@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from moc.condense.loop import CondenseSettings
     from moc.condense.teacher import BatchSource
     from moc.evidence.moments import Moments
+    from moc.networks import Network
     from moc.study.config import StudyConfig
     from moc.study.reporter import Reporter
 
@@ -78,6 +79,13 @@ def pretrained(config: StudyConfig, samples: Samples, reporter: Reporter) -> Sam
     return samples.under(bank)
 
 
+def taught(config: StudyConfig, samples: Samples, reporter: Reporter) -> Samples:
+    """Samples whose attacked records have the targets that an open study asks for."""
+    if config.objectives.targets == "labels":
+        return samples
+    return samples.taught(_teachers(config, [samples], reporter)[0])
+
+
 def _taught(config: StudyConfig, *, network: str, count: int, steps: int) -> TeacherSettings:
     return TeacherSettings(
         network=NetworkSpec.parse(network),
@@ -93,28 +101,32 @@ def _teacher_agreement(
     config: StudyConfig, evidence: Samples | Moments, settings: CondenseSettings, reporter: Reporter
 ) -> TeacherAgreement:
     t = config.teacher
-    sources: Sequence[BatchSource]
     if isinstance(evidence, Samples):
-        sources = [evidence]
-    else:
-        with reporter.stage("a proxy from the release, for every rung") as progress:
-            sources = make_proxies(
-                evidence,
-                per_class=t.proxy_per_class,
-                settings=replace(settings, steps=t.proxy_steps),
-                seed=config.seed,
-                progress=progress,
-            )
-    taught = _taught(config, network=t.network, count=t.count, steps=t.steps)
-    teachers = []
+        return TeacherAgreement(_teachers(config, [evidence], reporter))
+    with reporter.stage("a proxy from the release, for every rung") as progress:
+        proxies = make_proxies(
+            evidence,
+            per_class=t.proxy_per_class,
+            settings=replace(settings, steps=t.proxy_steps),
+            seed=config.seed,
+            progress=progress,
+        )
+    return TeacherAgreement(_teachers(config, proxies, reporter))
+
+
+def _teachers(
+    config: StudyConfig, sources: Sequence[BatchSource], reporter: Reporter
+) -> list[list[Network]]:
+    """Networks trained adversarially on each source."""
+    t, teachers = config.teacher, []
     for number, source in enumerate(sources, start=1):
         with reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
             trained = train_teachers(
                 source,
-                settings=taught,
+                settings=_taught(config, network=t.network, count=t.count, steps=t.steps),
                 threat=threat_of(config),
                 seed=config.seed,
                 progress=progress,
             )
             teachers.append(trained)
-    return TeacherAgreement(teachers)
+    return teachers

@@ -14,7 +14,7 @@ from moc.evidence.held_out import HeldOut
 from moc.evidence.ledger import Budget, Ledger
 from moc.evidence.reference import reference_records
 from moc.evidence.samples import AttackedBatch, Samples
-from moc.study.objectives import make_objectives, pretrained
+from moc.study.objectives import make_objectives, pretrained, taught
 from moc.study.releases import attack_of, bank_of, draw_moments, ladder_of, threat_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def evidence_of(
 ) -> Samples | Moments:
     """What condensation sees of the `train` records of a ledger; a release is kept in `folder`."""
     if config.privacy is None:
-        return pretrained(config, _samples(config, ledger), reporter)
+        samples = pretrained(config, _samples(config, ledger), reporter)
+        return taught(config, samples, reporter)
     return draw_moments(config, ledger, folder, reporter)
 
 

@@ -65,6 +65,8 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "second moments",
         ),
         ("[privacy]\nepsilons = [1.0]\n[objectives]\nadversarial = 'curvature'", "private study"),
+        ("[privacy]\nepsilons = [1.0]\n[condense]\npool = 4", "looks at samples of T"),
+        ("[objectives]\ntargets = 'teacher'", "only adversarial = 'attack'"),
         (
             "[objectives]\nadversarial = 'curvature'\ngeneralization = 'gradient-matching'",
             "fitted on S",

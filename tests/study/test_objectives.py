@@ -51,7 +51,7 @@ def test_every_objective_of_an_open_study_condenses(
         adversarial=adversarial,
     )
     assert isinstance(materials.objectives[1], kind)
-    assert type(materials.evidence._bank) is (Bank if pretrained == "none" else PretrainedBank)
+    assert type(materials.evidence.bank) is (Bank if pretrained == "none" else PretrainedBank)
     found = condense(
         [Task(robust_share=0.0), Task(robust_share=1.0)],
         evidence=materials.evidence,
@@ -82,3 +82,17 @@ def test_a_bank_is_trained_against_the_threat_or_none(tmp_path, monkeypatch, pre
     monkeypatch.setattr(study, "pretrain", spy)
     made(tmp_path, bank={"pretrained": pretrained}, adversarial="attack")
     assert seen == [(2, 4, 2, eps)]
+
+
+def test_a_teacher_sets_the_targets_of_attacked_records_alone(tmp_path):
+    plain = made(tmp_path / "plain", generalization="ridge-risk", adversarial="attack")
+    taught = made(
+        tmp_path / "taught", generalization="ridge-risk", adversarial="attack", targets="teacher"
+    )
+    views = [materials.evidence.view(0, [0]) for materials in (plain, taught)]
+    heads = torch.zeros(1, views[0].member.dimension, 10)
+    one_hot, soft = (view.attacked(heads).labels for view in views)
+    assert ((one_hot == 0) | (one_hot == 1)).all()
+    assert not ((soft == 0) | (soft == 1)).any()
+    torch.testing.assert_close(soft.sum(1), torch.ones(8))
+    assert torch.equal(views[0].clean().labels, views[1].clean().labels)
