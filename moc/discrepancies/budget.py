@@ -31,10 +31,16 @@ class PrivacyBudget(Objective):
 
     epsilons: Tensor
 
-    def __init__(self, multipliers: Sequence[float], *, delta: float) -> None:
-        """Charge for the noise `multipliers` of the rungs; none means an open study."""
+    def __init__(
+        self, multipliers: Sequence[float], *, delta: float, beside: Sequence[Gaussian] = ()
+    ) -> None:
+        """Charge for the noise `multipliers` of the rungs, and for what goes `beside` each.
+
+        No multipliers mean an open study.
+        """
         super().__init__()
-        costs = [epsilon([Gaussian(noise_multiplier=m)], delta=delta) for m in multipliers]
+        rungs = ([Gaussian(noise_multiplier=m), *beside] for m in multipliers)
+        costs = [epsilon(rung, delta=delta) for rung in rungs]
         self.register_buffer("epsilons", torch.tensor(costs or [math.inf]))
 
     def forward(self, encoded: Encoded, view: View, /) -> Tensor:

@@ -56,6 +56,13 @@ class Gaussian:
         if not 0 < self.sample_rate <= 1:
             raise PrivacyError(f"A sample rate in (0, 1] expected, found {self.sample_rate}.")
 
+    def words(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.count} Gaussian mechanism(s) at sample rate {self.sample_rate:.4g}, "
+            f"noise multiplier {self.noise_multiplier:.4g}"
+        )
+
 
 def epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:
     """Upper bound on epsilon at `delta` of the adaptive composition, add/remove one record.

@@ -27,6 +27,7 @@ def claims(access: Access, ladder: Ladder | None) -> list[dict[str, str]]:
     """What each rung's file says about itself; nothing in it comes from the records."""
     if ladder is None:
         return [{"purpose": access.purpose, "privacy": "none"}]
+    beside = {"charged beside it": "; ".join(m.words() for m in ladder.beside)}
     return [
         {
             "purpose": access.purpose,
@@ -40,6 +41,7 @@ def claims(access: Access, ladder: Ladder | None) -> list[dict[str, str]]:
             "unit": UNIT,
             "accountant": ACCOUNTANT,
         }
+        | (beside if ladder.beside else {})
         for epsilon, multiplier in zip(ladder.epsilons, access.ladder, strict=True)
     ]
 

@@ -20,7 +20,8 @@ def refuse_combinations(config: StudyConfig) -> None:
         StudyError: With what to change.
     """
     private = () if config.privacy is None else _private(config, config.privacy)
-    for wrong, words in (*private, *_any(config)):
+    training = () if config.privacy is None else _training(config, config.privacy)
+    for wrong, words in (*private, *training, *_any(config)):
         if wrong:
             raise StudyError(words)
 
@@ -37,6 +38,11 @@ def _any(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         config.objectives.targets == "teacher" and adversarial != "attack",
         "targets = 'teacher' are what predictors should say of attacked records, and only "
         "adversarial = 'attack' attacks them as it goes; remove `targets`, or use 'attack'.",
+    )
+    yield (
+        config.privacy is None and config.teacher.source == "dp-training",
+        "source = 'dp-training' in [teacher] trains with noise, and this study has no [privacy] "
+        "table to pay for it; leave `source` out, or add [privacy].",
     )
     yield (
         bank.stages > bank.steps,
@@ -81,4 +87,34 @@ def _private(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[boo
         privacy.attacked is not None and adversarial != "release",
         "`attacked` in [privacy] is the share of a second round, which only adversarial = "
         f"'release' draws, found {adversarial!r}; remove `attacked`, or ask for that objective.",
+    )
+
+
+def _training(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[bool, str]]:
+    teacher, records = config.teacher, config.data.train
+    paid, asked = privacy.training > 0, teacher.source == "dp-training"
+    yield (
+        asked and not paid,
+        "source = 'dp-training' in [teacher] reads T, and nothing pays for it: give `training` in "
+        "[privacy] a share, such as 0.3, or use source = 'proxy'.",
+    )
+    yield (
+        paid and not asked,
+        "`training` in [privacy] is the share of DP training, which only source = 'dp-training' in "
+        f"[teacher] asks for, found {teacher.source!r}; remove `training`, or ask for it.",
+    )
+    yield (
+        asked and config.objectives.adversarial != "teacher",
+        "source = 'dp-training' in [teacher] pays for a teacher that only adversarial = 'teacher' "
+        f"listens to, found {config.objectives.adversarial!r} in [objectives].",
+    )
+    yield (
+        asked and records is None,
+        "source = 'dp-training' in [teacher] needs `train` in [data]: the number of records, which "
+        "the sample rate is made of, is declared public before they are read.",
+    )
+    yield (
+        asked and records is not None and teacher.batch > records,
+        f"DP training on Poisson samples of {teacher.batch} of {records} records cannot be: give "
+        "`batch` in [teacher] at most `train` in [data].",
     )

@@ -47,9 +47,11 @@ class PrivacySection(_Section):
     """`[privacy]`: its presence makes a study private.
 
     `epsilons` is the ladder, largest first, and its first entry is the budget for everything that
-    the study does. Of 1/σ², the share `scoring` pays for scores on private held-out records; 0
-    declares them public. Of the rest, which is the release's, the share `attacked` goes to the
-    round of attacked records where `[objectives]` asks for one: half of it if left out.
+    the study does. Of the 1/σ² of its last entry, the share `training` pays for DP training (see
+    `[teacher]`), which readers of every rung are charged. Of the 1/σ² that this leaves, the share
+    `scoring` pays for scores on private held-out records; 0 declares them public. Of the rest,
+    which is the release's, the share `attacked` goes to the round of attacked records where
+    `[objectives]` asks for one: half of it if left out.
     """
 
     epsilons: tuple[float, ...] = Field(min_length=1)
@@ -58,6 +60,7 @@ class PrivacySection(_Section):
     second: float = Field(default=0.0, ge=0, lt=1)
     width: int | None = Field(default=None, gt=0)
     tier: Literal["standard", "hardened"] = "standard"
+    training: float = Field(default=0.0, ge=0, lt=1)
     scoring: float = Field(default=0.0, ge=0, lt=1)
     attacked: float | None = Field(default=None, gt=0, lt=1)
 
@@ -110,13 +113,23 @@ class ObjectivesSection(_Section):
 
 
 class TeacherSection(_Section):
-    """`[teacher]`: adversarial training on samples of T or, in a private study, on a proxy."""
+    """`[teacher]`: training on samples of T or, in a private study, as `source` says.
 
+    `proxy`: on a larger synthetic set made from the release, for every rung, at no further cost.
+    `dp-training`: on T by DP-SGD, for all rungs, paid for by the share `training` of the budget;
+    `batch` is then the expected size of a Poisson sample and `clip` bounds a record's gradient.
+    Records are attacked by `attack_steps` steps within `[threat]` unless `adversarial` is false.
+    `lr` is 0.03 if left out, and 1 for DP training.
+    """
+
+    source: Literal["proxy", "dp-training"] = "proxy"
+    adversarial: bool = True
     network: str = "convnet2-w32"
     count: int = Field(default=1, gt=0)
     steps: int = Field(default=300, gt=0)
     batch: int = Field(default=128, gt=0)
-    lr: float = Field(default=0.03, gt=0)
+    lr: float | None = Field(default=None, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     proxy_per_class: int = Field(default=50, gt=0)
     proxy_steps: int = Field(default=300, gt=0)
 

@@ -4,6 +4,7 @@ config.json      the resolved settings
 study.jsonl      every event of the search, append-only
 privacy.jsonl    every access to T, append-only
 release/         the rungs of the release (private studies)
+teacher/         networks trained on T by DP-SGD (private studies that ask for them)
 sets/            every synthetic set and baseline
 """
 

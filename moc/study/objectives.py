@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 
 def make_objectives(
-    config: StudyConfig, evidence: Samples | Moments, settings: CondenseSettings, reporter: Reporter
+    config: StudyConfig,
+    evidence: Samples | Moments,
+    settings: CondenseSettings,
+    reporter: Reporter,
+    teachers: Sequence[Network] = (),
 ) -> tuple[Objective, ...]:
     """Generalization, adversarial and privacy budget; trains robust teachers where they are used.
 
@@ -42,9 +46,12 @@ def make_objectives(
         evidence: What condensation sees.
         settings: Of condensation, for the proxies that teachers of a private study are trained on.
         reporter: Told of the training.
+        teachers: Those that were trained on T itself, for every rung; none to train them here.
     """
     discrepancy = make_discrepancy(config.objectives.generalization, ridge=config.objectives.ridge)
-    if config.objectives.adversarial == "teacher":
+    if teachers:
+        adversarial = TeacherAgreement([teachers])
+    elif config.objectives.adversarial == "teacher":
         adversarial = _teacher_agreement(config, evidence, settings, reporter)
     elif config.objectives.adversarial == "curvature":
         adversarial = CurvatureRisk(
@@ -55,10 +62,14 @@ def make_objectives(
         )
     else:
         adversarial = Adversarial(discrepancy)
-    multipliers = ladder_of(config).multipliers() if config.privacy else ()
-    delta = config.privacy.delta if config.privacy else 1e-5
-    budget = PrivacyBudget(multipliers, delta=delta).to(device_of(config))
-    return Generalization(discrepancy), adversarial, budget
+    return Generalization(discrepancy), adversarial, _budget(config).to(device_of(config))
+
+
+def _budget(config: StudyConfig) -> PrivacyBudget:
+    if config.privacy is None:
+        return PrivacyBudget((), delta=1e-5)
+    ladder = ladder_of(config)
+    return PrivacyBudget(ladder.multipliers(), delta=ladder.delta, beside=ladder.beside)
 
 
 def pretrained(config: StudyConfig, samples: Samples, reporter: Reporter) -> Samples:
@@ -92,7 +103,7 @@ def _taught(config: StudyConfig, *, network: str, count: int, steps: int) -> Tea
         count=count,
         steps=steps,
         batch=config.teacher.batch,
-        lr=config.teacher.lr,
+        lr=config.teacher.lr or 0.03,
         attack_steps=config.objectives.attack_steps,
     )
 
@@ -119,12 +130,13 @@ def _teachers(
 ) -> list[list[Network]]:
     """Networks trained adversarially on each source."""
     t, teachers = config.teacher, []
+    threat = threat_of(config) if t.adversarial else replace(threat_of(config), eps=0.0)
     for number, source in enumerate(sources, start=1):
         with reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
             trained = train_teachers(
                 source,
                 settings=_taught(config, network=t.network, count=t.count, steps=t.steps),
-                threat=threat_of(config),
+                threat=threat,
                 seed=config.seed,
                 progress=progress,
             )

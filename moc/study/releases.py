@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,13 @@ from moc.attacks import Attack, Threat
 from moc.bank import Bank
 from moc.data.augment import Augmentation
 from moc.errors import StudyError
+from moc.evidence.accountant import (
+    Gaussian,
+    epsilon,
+    noise_multiplier,
+    sampled_noise_multiplier,
+)
+from moc.evidence.dp_training import PrivateTraining, train_privately
 from moc.evidence.heads import HeadsAttack
 from moc.evidence.moments import Moments
 from moc.evidence.release import Ladder, draw
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from moc.data.real import DataInfo
     from moc.evidence.ledger import Ledger
     from moc.evidence.release import Rung
+    from moc.networks import Network
     from moc.study.config import StudyConfig
     from moc.study.reporter import Reporter
 
@@ -70,11 +79,68 @@ def statistics_of(config: StudyConfig, info: DataInfo) -> Statistics:
 
 
 def ladder_of(config: StudyConfig) -> Ladder:
-    """The rungs of a private study, less what scoring takes: all rounds of the release together."""
+    """The rungs of a private study, less what training and scoring take.
+
+    All rounds of the release together, whose noise is such that any rung of them and the training
+    cost what the rung says.
+    """
     if config.privacy is None:
         raise StudyError("An open study has no ladder: its file has no [privacy] table.")
     p = config.privacy
-    return Ladder(epsilons=p.epsilons, delta=p.delta, share=1.0 - p.scoring)
+    training, beside = training_of(config), ()
+    if training is not None and config.data.train is not None:
+        beside = (training.mechanism(config.data.train),)
+    return Ladder(epsilons=p.epsilons, delta=p.delta, share=1.0 - p.scoring, beside=beside)
+
+
+def training_of(config: StudyConfig) -> PrivateTraining | None:
+    """How a private study trains its teachers on T; None if it does not.
+
+    Its noise is such that the training by itself costs what a release with the share `training` of
+    the smallest rung's 1/σ² would.
+    """
+    p, t = config.privacy, config.teacher
+    if p is None or config.data.train is None or t.source != "dp-training":
+        return None
+    whole = noise_multiplier(p.epsilons[-1], delta=p.delta)
+    share = Gaussian(noise_multiplier=whole / math.sqrt(p.training))
+    noise = sampled_noise_multiplier(
+        epsilon([share], delta=p.delta),
+        delta=p.delta,
+        sample_rate=t.batch / config.data.train,
+        count=t.count * t.steps,
+    )
+    attack = Attack(name="pgd-ce", steps=config.objectives.attack_steps)
+    return PrivateTraining(
+        network=NetworkSpec.parse(t.network),
+        noise_multiplier=noise,
+        count=t.count,
+        steps=t.steps,
+        batch=t.batch,
+        clip=t.clip,
+        lr=t.lr or 1.0,
+        attack=attack if t.adversarial else None,
+        threat=threat_of(config),
+        tier=p.tier,
+        seed=config.seed,
+    )
+
+
+def draw_teachers(
+    config: StudyConfig, ledger: Ledger, folder: Path, reporter: Reporter
+) -> list[Network]:
+    """Train, or read back, the teachers of a private study that are trained on T; none if none."""
+    training = training_of(config)
+    if training is None:
+        return []
+    with reporter.stage("DP training of teachers on the private records") as progress:
+        return train_privately(
+            ledger,
+            training,
+            folder=folder / "teacher",
+            device=device_of(config),
+            progress=progress,
+        )
 
 
 def rounds_of(config: StudyConfig) -> dict[str, Ladder]:

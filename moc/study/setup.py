@@ -15,7 +15,7 @@ from moc.evidence.ledger import Budget, Ledger
 from moc.evidence.reference import reference_records
 from moc.evidence.samples import AttackedBatch, Samples
 from moc.study.objectives import make_objectives, pretrained, taught
-from moc.study.releases import attack_of, bank_of, draw_moments, ladder_of, threat_of
+from moc.study.releases import attack_of, bank_of, draw_moments, draw_teachers, ladder_of, threat_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,10 +94,11 @@ def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
     ledger = _own(config, folder)
     settings = condense_settings(config)
     evidence = evidence_of(config, ledger, folder, reporter)
+    teachers = draw_teachers(config, ledger, folder, reporter)
     return Materials(
         ledger=ledger,
         evidence=evidence,
-        objectives=make_objectives(config, evidence, settings, reporter),
+        objectives=make_objectives(config, evidence, settings, reporter, teachers),
         settings=settings,
         validation=_validation(config, ledger),
         test=None if config.privacy_pays_for_scores else HeldOut(ledger, "test"),

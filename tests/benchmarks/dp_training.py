@@ -2,7 +2,7 @@
 
     python tests/benchmarks/dp_training.py digits --seeds 3
     python tests/benchmarks/dp_training.py fashion_mnist --train 60000 --steps 200 --batch 512 \\
-        --lr 4 --clip 0.5 --bank 8 --width 128
+        --lr 4 --clip 0.5 --bank-network convnet2-w16-half --bank 16 --width 128
 
 Each row spends the whole epsilon by itself (delta 1e-5), with noise of its own for every seed:
 DP-SGD on the records as they are and under attack, heads on released moments (class means, and
@@ -140,13 +140,21 @@ class Comparison:
         return [100 * clean, 100 * float(correct(network, attacked, y).float().mean())]
 
     def rows(self):
-        """(row, epsilon, network, seconds) of everything that is compared."""
+        """(row, epsilon, network, CPU seconds) of everything that is compared."""
+        yield from self.training_rows() if "training" in self.options.kinds else ()
+        yield from self.release_rows() if "release" in self.options.kinds else ()
+
+    def training_rows(self):
+        """Those trained on T."""
         for attack in (None, INNER) if self.options.attacked else (None,):
             for epsilon in self.epsilons:
                 start = time.process_time()
                 network = self.trained(epsilon, attack)
                 name = "DP-SGD" if attack is None else "DP-SGD, records attacked"
                 yield name, epsilon, network, time.process_time() - start
+
+    def release_rows(self):
+        """Those made from a release."""
         for second, name in ((0.0, "class-mean heads"), (0.5, "ridge heads")):
             start = time.process_time()
             statistics, rungs = self.moments(second)
@@ -177,6 +185,7 @@ def main() -> None:
     """Print one Markdown row for each kind of evidence and epsilon, as it comes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", choices=("digits", "fashion_mnist"))
+    parser.add_argument("--kinds", nargs="+", default=["training", "release"])
     parser.add_argument("--train", type=int, default=1000)
     parser.add_argument("--test", type=int, default=500)
     parser.add_argument("--robust", type=int, default=300)
