@@ -117,9 +117,9 @@ class TeacherSection(_Section):
 
     `proxy`: on a larger synthetic set made from the release, for every rung, at no further cost.
     `dp-training`: on T by DP-SGD, for all rungs, paid for by the share `training` of the budget;
-    `batch` is then the expected size of a Poisson sample and `clip` bounds a record's gradient.
+    `batch` is then the expected size of a Poisson sample, `clip` bounds a record's gradient, and
+    `dp_lr` takes the place of `lr`.
     Records are attacked by `attack_steps` steps within `[threat]` unless `adversarial` is false.
-    `lr` is 0.03 if left out, and 1 for DP training.
     """
 
     source: Literal["proxy", "dp-training"] = "proxy"
@@ -128,7 +128,8 @@ class TeacherSection(_Section):
     count: int = Field(default=1, gt=0)
     steps: int = Field(default=300, gt=0)
     batch: int = Field(default=128, gt=0)
-    lr: float | None = Field(default=None, gt=0)
+    lr: float = Field(default=0.03, gt=0)
+    dp_lr: float = Field(default=1.0, gt=0)
     clip: float = Field(default=1.0, gt=0)
     proxy_per_class: int = Field(default=50, gt=0)
     proxy_steps: int = Field(default=300, gt=0)

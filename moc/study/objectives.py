@@ -103,7 +103,7 @@ def _taught(config: StudyConfig, *, network: str, count: int, steps: int) -> Tea
         count=count,
         steps=steps,
         batch=config.teacher.batch,
-        lr=config.teacher.lr or 0.03,
+        lr=config.teacher.lr,
         attack_steps=config.objectives.attack_steps,
     )
 

@@ -12,12 +12,7 @@ from moc.attacks import Attack, Threat
 from moc.bank import Bank
 from moc.data.augment import Augmentation
 from moc.errors import StudyError
-from moc.evidence.accountant import (
-    Gaussian,
-    epsilon,
-    noise_multiplier,
-    sampled_noise_multiplier,
-)
+from moc.evidence.accountant import Gaussian, epsilon, noise_multiplier, sampled_noise_multiplier
 from moc.evidence.dp_training import PrivateTraining, train_privately
 from moc.evidence.heads import HeadsAttack
 from moc.evidence.moments import Moments
@@ -118,7 +113,7 @@ def training_of(config: StudyConfig) -> PrivateTraining | None:
         steps=t.steps,
         batch=t.batch,
         clip=t.clip,
-        lr=t.lr or 1.0,
+        lr=t.dp_lr,
         attack=attack if t.adversarial else None,
         threat=threat_of(config),
         tier=p.tier,

@@ -28,7 +28,7 @@ TINY = {
     "teacher": {"source": "dp-training", "network": "convnet2-w8", "steps": 5, "batch": 60},
     "condense": {"per_class": 2, "steps": 4},
     "evaluate": {"replicates": 1, "report_replicates": 1},
-    "search": {"trials": 4, "batch": 2},
+    "search": {"trials": 2, "batch": 2},
 }
 
 
@@ -116,7 +116,7 @@ def test_releases_and_scores_share_what_training_leaves(scoring):
 
 
 def test_a_teacher_may_be_trained_on_records_as_they_are():
-    training = training_of(config_of(teacher={"adversarial": False, "lr": 0.5, "clip": 2.0}))
+    training = training_of(config_of(teacher={"adversarial": False, "dp_lr": 0.5, "clip": 2.0}))
     assert training is not None
     assert training.attack is None
     assert (training.lr, training.clip) == (0.5, 2.0)
