@@ -106,6 +106,7 @@ def main() -> None:
                 _show(f"{arm}, r = {share}, seed {seed}: {values}")
         plain = _config(options, "attack, ridge risk", seed)
         rows["real, random", None].append(_real(plain, options.networks))
+        _show(f"real, random, seed {seed}: {rows['real, random', None][-1]}")
     print(_table(rows))
 
 
