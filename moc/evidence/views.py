@@ -36,7 +36,7 @@ class Target(ABC):
         """Mean of ‖Wᵀψ‖² over the records for predictors W (B, p, c): (B,)."""
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """The records (B or 1, n, *shape) in [0, 1] and their one-hot labels (n, c).
+        """The records (B or 1, n, *shape) in [0, 1] and their labels (n, c).
 
         Raises:
             StudyError: If the records are not there, as in every release.
@@ -51,20 +51,23 @@ class Target(ABC):
         return self.member.compact(self.class_sums())
 
     def squared_risk(self, predictor: Tensor) -> Tensor:
-        """Mean of ‖Wᵀψ - (y - 1/c)‖² for predictors W (B, p, c), y one-hot: (B,)."""
+        """Mean of ‖Wᵀψ - (y - 1/c)‖² for predictors W (B, p, c): (B,)."""
         sums = self.compact_sums()
-        classes = sums.shape[1]
         cross = (sums - sums.mean(1, keepdim=True)).transpose(1, 2)
         return (
             self.quadratic(predictor)
             - 2.0 * (predictor * cross).sum((1, 2))
-            + (1.0 - 1.0 / classes)
+            + self.label_energy(sums.shape[1])
         )
+
+    def label_energy(self, classes: int) -> float:
+        """Mean of ‖y - 1/c‖² over the records; here of one-hot labels."""
+        return 1.0 - 1.0 / classes
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureTarget(Target):
-    """The features themselves: (B or 1, n, d), with one-hot labels (n, c).
+    """The features themselves: (B or 1, n, d), with labels (n, c), one-hot or soft.
 
     And the records (B or 1, n, *shape) that they are of, where these may be seen.
     """
@@ -85,6 +88,10 @@ class FeatureTarget(Target):
     def quadratic(self, predictor: Tensor) -> Tensor:
         """See `Target`."""
         return (self.member.compact(self.features) @ predictor).square().sum(2).mean(1)
+
+    def label_energy(self, classes: int) -> float:
+        """See `Target`."""
+        return float((self.labels - 1.0 / classes).square().sum(1).mean())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,10 +54,12 @@ def test_exact_moments_ask_and_answer_like_the_records_themselves(tmp_path):
         assert torch.allclose(target.squared_risk(heads), features.squared_risk(heads), atol=1e-5)
 
 
-def test_squared_risk_is_the_mean_of_squared_errors():
+@pytest.mark.parametrize("sharpness", [1.0, 0.4])
+def test_squared_risk_is_the_mean_of_squared_errors(sharpness):
     records = unseal(DATA)
     member = small(DATA.info).bank.member(0)
     features, labels = member(records.x), one_hot(records.y, 2)
+    labels = sharpness * labels + (1 - sharpness) * labels.flip(1).roll(1, 0)
     heads = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0))
     expected = torch.stack([(features @ w - (labels - 0.5)).square().sum(1).mean() for w in heads])
     target = FeatureTarget(member=member, features=features[None], labels=labels)
