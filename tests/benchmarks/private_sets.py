@@ -1,7 +1,7 @@
 """Clean accuracy of private sets of Fashion-MNIST by epsilon and images a class.
 
     python tests/benchmarks/private_sets.py --out runs/private-sets --epsilons inf 10 1 \
-        --per-class 10 50 --factor 2 --networks 128 --steps 1000 --seeds 3
+        --per-class 10 50 --seeds 3
 
 Exact sums of all training records are drawn once, in an open ledger, and the noise of the release
 is redrawn on them for every seed, by the function that draws it in a private study: what studies of
@@ -29,7 +29,7 @@ from moc.condense import CondenseSettings, Task, condense
 from moc.data import load
 from moc.data.augment import Augmentation
 from moc.discrepancies import FeatureMean, Generalization
-from moc.evaluate import DECODED, fit, make_protocol, select
+from moc.evaluate import DECODED, PROTOCOLS, fit, make_protocol, select
 from moc.evaluate.robust import correct
 from moc.evidence import Ladder, Ledger, Moments, Statistics, draw, reference_records
 from moc.evidence.release import Rung, noised
@@ -54,16 +54,15 @@ def parse() -> argparse.Namespace:
     add("--path", type=Path)
     add("--epsilons", nargs="+", type=float, default=[math.inf, 10.0, 1.0], help="falling")
     add("--per-class", nargs="+", type=int, default=[10])
-    add("--factor", type=int, default=2)
+    add("--factor", type=int, default=1)
     add("--bank", nargs="+", default=["convnet2-w32-half"])
     add("--networks", type=int, default=128)
     add("--no-augmentation", action="store_true")
-    add("--steps", type=int, default=1000)
+    add("--steps", type=int, default=5000)
     add("--lr", type=float, default=0.05)
     add("--seeds", type=int, default=3, help="noise, start and networks are redrawn for each")
     add("--trained", type=int, default=2, help="networks trained on each set")
-    add("--network", default="convnet3-w32", help="that is trained on the sets")
-    add("--epochs", type=int, default=300)
+    add("--protocol", choices=PROTOCOLS, default="fast", help="by which they are trained")
     add("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -87,14 +86,7 @@ class Bench:
         folder = options.out / f"sums-{'-'.join(options.bank)}-{options.networks}"
         draw(ledger, self.statistics, None, folder=folder, progress=_print_progress)
         self.sums = load_file(folder / "rung-0.safetensors")
-        self.protocol = make_protocol(
-            "fast",
-            self.info,
-            Threat(eps=0.0),
-            network=options.network,
-            epochs=options.epochs,
-            augmentation="dsa",
-        )
+        self.protocol = make_protocol(options.protocol, self.info, Threat(eps=0.0))
         self.path = options.out / "cells.jsonl"
 
     def cells(self) -> list[dict[str, Any]]:
