@@ -94,7 +94,8 @@ class ObjectivesSection(_Section):
     """`[objectives]`: which discrepancy, and how the adversarial objective is made of it.
 
     `attack`: the discrepancy on records under attack (open studies; needs samples of T), against
-    their labels or, with `targets = "teacher"`, what a robust teacher says of them unattacked.
+    their labels or, with `targets = "teacher"`, what a robust teacher says of them unattacked; the
+    attack has `attack_share` of the threat's eps.
     `release`: the discrepancy on a second release, of records attacked under heads from the first
     (private studies; takes the share `attacked` of the budget, see `[privacy]`).
     `curvature`: the discrepancy on clean records plus `curvature` times the curvature of the risk
@@ -109,6 +110,7 @@ class ObjectivesSection(_Section):
     batch: int = Field(default=256, gt=0)
     attacked: int = Field(default=64, gt=0)
     attack_steps: int = Field(default=4, gt=0)
+    attack_share: float = Field(default=1.0, gt=0, le=1)
     targets: Literal["labels", "teacher"] = "labels"
 
 

@@ -165,9 +165,10 @@ def condense_settings(config: StudyConfig) -> CondenseSettings:
 
 def _samples(config: StudyConfig, ledger: Ledger) -> Samples:
     o = config.objectives
+    threat = threat_of(config)
     attacked = AttackedBatch(
         attack=attack_of(config),
-        threat=threat_of(config),
+        threat=replace(threat, eps=o.attack_share * threat.eps),
         batch=o.attacked,
     )
     bank = bank_of(config, ledger.info("train"))
