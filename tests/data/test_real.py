@@ -53,7 +53,11 @@ def test_bad_records_are_refused_in_one_sentence(change, message):
 
 def test_records_can_be_reached_through_nothing_but_the_vault():
     data = RealData(info=INFO, x=X, y=Y)
-    assert [name for name in dir(data) if not name.startswith("__")] == ["info", "split"]
+    assert [name for name in dir(data) if not name.startswith("__")] == [
+        "info",
+        "split",
+        "thinned",
+    ]
     assert "0." not in repr(data)
     with pytest.raises(TypeError, match="cannot be copied out"):
         pickle.dumps(data)

@@ -1,0 +1,147 @@
+"""How robust plain training gets on real images that a robust teacher has labelled.
+
+    python tests/benchmarks/plain_training_limit.py --per-class 10 50
+
+Nothing is condensed here: real training records of Fashion-MNIST, more and more of them, are given
+the labels of an adversarially trained network, alone or with perturbed copies, and networks are
+trained on them plainly by the fast protocol's schedule. What remains between them and the teacher
+is the limit of the route (images and labels of a teacher), not of the condensation. Rows:
+
+- hard: the records with their own labels;
+- teacher: with the teacher's predictions;
+- teacher, noisy copies: and three copies under noise of +-eps in every pixel, labelled alike;
+- teacher on attacked copies: and one copy attacked against a network trained plainly on the row
+  above it, labelled by what the teacher says of the copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING
+
+import torch
+
+from moc.attacks import Attack, Threat
+from moc.condense import TeacherSettings, train_teachers
+from moc.data import load
+from moc.data.real import as_unit
+from moc.data.synthetic import one_hot
+from moc.evaluate import fit, make_protocol, select
+from moc.evaluate.robust import FAST, correct, correct_under_attack
+from moc.evidence import Ledger, reference_records
+from moc.networks import NetworkSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor, nn
+
+    from moc.data.real import DataInfo
+
+EPOCHS = {10: 100, 50: 60}  # fewer passes over more records; 30 beyond
+SEED = 920_000
+
+
+class Batches:
+    """Batches of records with one-hot labels, as a teacher is trained on them."""
+
+    def __init__(self, info: DataInfo, x: Tensor, y: Tensor) -> None:
+        """Hand out records x, uint8 or float, with labels y."""
+        self.info, self.device = info, "cpu"
+        self._x, self._y = x, y
+
+    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """See `BatchSource`."""
+        generator = torch.Generator().manual_seed(step)
+        index = torch.randint(len(self._y), (size,), generator=generator)
+        return as_unit(self._x[index]), one_hot(self._y[index], len(self.info.classes))
+
+
+def sets(
+    x: Tensor,
+    hard: Tensor,
+    teacher: nn.Module,
+    threat: Threat,
+    *,
+    trained: Callable[[Tensor, Tensor], nn.Module],
+    seed: int,
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(row, records, labels) for the records x (n, *shape) with labels (n, c)."""
+    soft = teacher(x).softmax(1)
+    yield "hard", x, hard
+    yield "teacher", x, soft
+    generator = torch.Generator().manual_seed(seed)
+    signs = [torch.randint(2, x.shape, generator=generator) * 2.0 - 1.0 for _ in range(3)]
+    noisy = [(x + threat.eps * sign).clamp(0.0, 1.0) for sign in signs]
+    yield "teacher, noisy copies", torch.cat([x, *noisy]), soft.repeat(4, 1)
+    attacked = Attack(name="pgd-ce", steps=10)(
+        trained(x, soft), x, soft.argmax(1), threat=threat, classes=soft.shape[1], seed=seed
+    )
+    labels = torch.cat([soft, teacher(attacked).softmax(1)])
+    yield "teacher on attacked copies", torch.cat([x, attacked]), labels
+
+
+def main() -> None:
+    """Print a table: clean and robust accuracy over the seeds."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--path", type=Path)
+    parser.add_argument("--per-class", nargs="+", type=int, default=[10, 50])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--records", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=500, help="of the teacher")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    ledger, threat = Ledger(None), Threat(eps=0.1)
+    for part in ("train", "test"):
+        ledger.own(part, load("fashion_mnist", path=options.path, part=part))
+    info = ledger.info("train")
+    x, y = reference_records(ledger, "train")
+    xt, yt = reference_records(ledger, "test")
+    settings = TeacherSettings(
+        network=NetworkSpec.parse("convnet3-w32"), steps=options.steps, lr=0.05
+    )
+    (teacher,) = train_teachers(Batches(info, x, y), settings=settings, threat=threat, seed=0)
+    fast = make_protocol("fast", info, threat)
+
+    def measure(network: nn.Module) -> tuple[float, float]:
+        clean = 100.0 * float(correct(network, xt, yt).float().mean())
+        x, y, classes = as_unit(xt[: options.records]), yt[: options.records], len(info.classes)
+        right = correct_under_attack(
+            network, x, y, suite=FAST, threat=threat, classes=classes, seed=0
+        )
+        return clean, 100.0 * float(right.float().mean())
+
+    print("| records | set | clean % | robust % |\n|---:|---|---:|---:|")
+    show("", "the teacher", [measure(teacher)])
+    for per_class in options.per_class:
+        found: dict[str, list[tuple[float, float]]] = {}
+        protocol = replace(fast, epochs=EPOCHS.get(per_class, 30))
+        for seed in range(SEED, SEED + options.seeds):
+            chosen = select("random", x, y, info, per_class=per_class, seed=seed)
+            records, hard = chosen.training_records()
+
+            trained = partial(fit, info=info, protocol=protocol, seed=seed)
+            rows = sets(records, hard, teacher, threat, trained=trained, seed=seed)
+            for name, a, b in rows:
+                found.setdefault(name, []).append(measure(trained(a, b)))
+        for name, values in found.items():
+            show(str(10 * per_class), name, values)
+
+
+def show(records: str, name: str, values: list[tuple[float, float]]) -> None:
+    """Print a row: mean and standard deviation of each column."""
+    cells = [
+        f"{mean(column):.1f}" + (f" ± {stdev(column):.1f}" if len(column) > 1 else "")
+        for column in zip(*values, strict=True)
+    ]
+    print(f"| {records} | {name} | {cells[0]} | {cells[1]} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
