@@ -14,6 +14,8 @@ from torch import nn
 from moc.errors import StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from moc.data.real import DataInfo
@@ -114,6 +116,11 @@ class Network(nn.Module):
         return self.head(self.embed(x))
 
 
+def mean_prediction(networks: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Mean of the networks' probabilities (n, classes) for records x (n, *shape) in [0, 1]."""
+    return torch.stack([network(x).softmax(-1) for network in networks]).mean(0)
+
+
 def build(spec: NetworkSpec, info: DataInfo, *, seed: int) -> Network:
     """Build a freshly initialised network; the same seed gives the same weights on any machine.
 
@@ -140,7 +147,12 @@ def build(spec: NetworkSpec, info: DataInfo, *, seed: int) -> Network:
 
 
 def _body(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
-    if spec.half and info.is_image:
+    if (spec.half or spec.kind in ("convnet", "resnet")) and not info.is_image:
+        raise StudyError(
+            f"{spec.name} needs images; {info.name} has records of shape {info.shape}. "
+            "Use an mlp, such as 'mlp2-w256'."
+        )
+    if spec.half:
         channels, height, width = info.shape
         smaller = replace(info, shape=(channels, height // 2, width // 2))
         body, features = _body(replace(spec, half=False), smaller)
@@ -148,15 +160,10 @@ def _body(spec: NetworkSpec, info: DataInfo) -> tuple[nn.Module, int]:
     flat = math.prod(info.shape)
     if spec.kind == "linear":
         return nn.Flatten(), flat
-    if spec.kind == "mlp" and not spec.half:
+    if spec.kind == "mlp":
         sizes = [flat] + [spec.width] * spec.depth
         layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(nn.Flatten(), *layers), spec.width
-    if not info.is_image:
-        raise StudyError(
-            f"{spec.name} needs images; {info.name} has records of shape {info.shape}. "
-            "Use an mlp, such as 'mlp2-w256'."
-        )
     return _resnet(spec, info) if spec.kind == "resnet" else _convnet(spec, info)
 
 

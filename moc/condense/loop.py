@@ -238,7 +238,7 @@ class _Batch:
             records, labels = self.records()
         for pool, x, y in zip(self.pools, records, labels, strict=True):
             for step in steps:
-                pool.train(step, x.detach(), y.detach())
+                pool.train(step, x, y)
 
     def join(
         self, losses: Tensor, scalariser: Scalariser, normalisation: Normalisation | None

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from moc.discrepancies.base import Encoded, Objective
+from moc.networks import mean_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +46,8 @@ class TeacherAgreement(Objective):
             chosen = records[[b for b, r in enumerate(order) if r == rung]]
             group = self.teachers[rung]
             assert isinstance(group, nn.ModuleList)
-            logits = [teacher(chosen.flatten(0, 1)).softmax(-1) for teacher in group]
-            parts[rung] = torch.stack(logits).mean(0).unflatten(0, chosen.shape[:2])
+            mean = mean_prediction(group, chosen.flatten(0, 1))
+            parts[rung] = mean.unflatten(0, chosen.shape[:2])
         seen = dict.fromkeys(parts, 0)
         rows = []
         for rung in order:

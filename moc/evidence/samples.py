@@ -15,6 +15,7 @@ from moc.errors import DataError
 from moc.evidence.base import Evidence
 from moc.evidence.ledger import Access
 from moc.evidence.views import FeatureTarget, View
+from moc.networks import mean_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ class AttackedBatch:
         """What a predictor should say (n, c) of records x (n, *shape) after the attack."""
         if not self.teachers:
             return labels
-        return torch.stack([teacher(x).softmax(-1) for teacher in self.teachers]).mean(0)
+        return mean_prediction(self.teachers, x)
 
 
 class Samples(Evidence):

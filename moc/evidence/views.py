@@ -60,7 +60,7 @@ class Target(ABC):
             + self.label_energy(sums.shape[1])
         )
 
-    def label_energy(self, classes: int) -> float:
+    def label_energy(self, classes: int) -> float | Tensor:
         """Mean of ‖y - 1/c‖² over the records; here of one-hot labels."""
         return 1.0 - 1.0 / classes
 
@@ -89,9 +89,9 @@ class FeatureTarget(Target):
         """See `Target`."""
         return (self.member.compact(self.features) @ predictor).square().sum(2).mean(1)
 
-    def label_energy(self, classes: int) -> float:
+    def label_energy(self, classes: int) -> Tensor:
         """See `Target`."""
-        return float((self.labels - 1.0 / classes).square().sum(1).mean())
+        return (self.labels - 1.0 / classes).square().sum(1).mean()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,8 +84,7 @@ def evidence_of(
 ) -> Samples | Moments:
     """What condensation sees of the `train` records of a ledger; a release is kept in `folder`."""
     if config.privacy is None:
-        samples = pretrained(config, _samples(config, ledger), reporter)
-        return taught(config, samples, reporter)
+        return pretrained(config, _samples(config, ledger), reporter)
     return draw_moments(config, ledger, folder, reporter)
 
 
@@ -94,6 +93,8 @@ def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
     ledger = _own(config, folder)
     settings = condense_settings(config)
     evidence = evidence_of(config, ledger, folder, reporter)
+    if isinstance(evidence, Samples):
+        evidence = taught(config, evidence, reporter)
     teachers = draw_teachers(config, ledger, folder, reporter)
     return Materials(
         ledger=ledger,

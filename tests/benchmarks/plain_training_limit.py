@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from moc.attacks import Attack, Threat
-from moc.condense import TeacherSettings, train_teachers
+from moc.condense import Proxy, TeacherSettings, train_teachers
 from moc.data import load
 from moc.data.real import as_unit
-from moc.data.synthetic import one_hot
+from moc.data.synthetic import SyntheticSet, one_hot
 from moc.evaluate import fit, make_protocol, select
 from moc.evaluate.robust import FAST, correct, correct_under_attack
 from moc.evidence import Ledger, reference_records
@@ -40,25 +40,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from moc.data.real import DataInfo
 
 EPOCHS = {10: 100, 50: 60}  # fewer passes over more records; 30 beyond
 SEED = 920_000
-
-
-class Batches:
-    """Batches of records with one-hot labels, as a teacher is trained on them."""
-
-    def __init__(self, info: DataInfo, x: Tensor, y: Tensor) -> None:
-        """Hand out records x, uint8 or float, with labels y."""
-        self.info, self.device = info, "cpu"
-        self._x, self._y = x, y
-
-    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
-        """See `BatchSource`."""
-        generator = torch.Generator().manual_seed(step)
-        index = torch.randint(len(self._y), (size,), generator=generator)
-        return as_unit(self._x[index]), one_hot(self._y[index], len(self.info.classes))
 
 
 def sets(
@@ -106,7 +90,8 @@ def main() -> None:
     settings = TeacherSettings(
         network=NetworkSpec.parse("convnet3-w32"), steps=options.steps, lr=0.05
     )
-    (teacher,) = train_teachers(Batches(info, x, y), settings=settings, threat=threat, seed=0)
+    records = SyntheticSet(info=info, x=as_unit(x), labels=one_hot(y, len(info.classes)))
+    (teacher,) = train_teachers(Proxy(records), settings=settings, threat=threat, seed=0)
     fast = make_protocol("fast", info, threat)
 
     def measure(network: nn.Module) -> tuple[float, float]:

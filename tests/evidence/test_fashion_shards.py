@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from evidence_tools import part
+from fashion_mnist import needs_fashion_mnist
 
 from moc.bank import Bank
-from moc.data import find_fashion_mnist, load
+from moc.data import load
 from moc.data._vault import unseal
 from moc.data.augment import Augmentation
-from moc.errors import DataError
 from moc.evidence import Statistics
 from moc.evidence.release import sharded_sums
 from moc.networks import NetworkSpec
@@ -18,15 +18,8 @@ from moc.networks import NetworkSpec
 RECORDS = 4000  # of the 60,000, for which it takes a minute
 
 
-def installed() -> bool:
-    try:
-        return find_fashion_mnist().is_dir()
-    except DataError:
-        return False
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not installed(), reason="Fashion-MNIST is not on this machine")
+@needs_fashion_mnist
 @pytest.mark.parametrize("shards", [7, 64])
 def test_shards_make_no_difference(shards):
     data = load("fashion_mnist")

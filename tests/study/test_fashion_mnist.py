@@ -3,24 +3,16 @@
 from pathlib import Path
 
 import pytest
+from fashion_mnist import needs_fashion_mnist
 
-from moc.data import find_fashion_mnist
-from moc.errors import DataError
 from moc.study.config import load_config, parse_config
 from moc.study.run import run_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
 
-def installed() -> bool:
-    try:
-        return find_fashion_mnist().is_dir()
-    except DataError:
-        return False
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not installed(), reason="Fashion-MNIST is not on this machine")
+@needs_fashion_mnist
 @pytest.mark.parametrize("name", ["fashion_mnist", "fashion_mnist_private"])
 def test_a_slice_of_the_study_runs_to_its_end(name, tmp_path):
     tables = load_config(STUDIES / f"{name}.toml").model_dump(mode="json")
