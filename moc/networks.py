@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from torch import nn
 from moc.errors import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
@@ -119,6 +119,27 @@ class Network(nn.Module):
 def mean_prediction(networks: Iterable[nn.Module], x: Tensor) -> Tensor:
     """Mean of the networks' probabilities (n, classes) for records x (n, *shape) in [0, 1]."""
     return torch.stack([network(x).softmax(-1) for network in networks]).mean(0)
+
+
+class Ensembles(nn.Module):
+    """One ensemble of networks for every rung, each made from what a reader of it may see."""
+
+    def __init__(self, groups: Sequence[Sequence[nn.Module]]) -> None:
+        """Let readers of rung r ask `groups[r]`, or the last group where there are fewer."""
+        super().__init__()
+        self.groups = nn.ModuleList(nn.ModuleList(group) for group in groups)
+        self.requires_grad_(False).eval()
+
+    def forward(self, records: Tensor, rungs: Sequence[int]) -> Tensor:
+        """Mean probabilities (B, n, c) of each set's own ensemble for records (B, n, *shape)."""
+        order = [min(rung, len(self.groups) - 1) for rung in rungs]
+        rows: dict[int, Tensor] = {}
+        for group in set(order):
+            places = [b for b, other in enumerate(order) if other == group]
+            networks = cast("nn.ModuleList", self.groups[group])
+            found = mean_prediction(networks, records[places].flatten(0, 1))
+            rows.update(zip(places, found.unflatten(0, (len(places), -1)), strict=True))
+        return torch.stack([rows[b] for b in range(len(order))])
 
 
 def build(spec: NetworkSpec, info: DataInfo, *, seed: int) -> Network:

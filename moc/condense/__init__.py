@@ -2,7 +2,7 @@
 
 from moc.condense.loop import Condensed, CondenseSettings, Task, condense
 from moc.condense.pretrained import PretrainedBank, pretrain
-from moc.condense.proxy import Proxy, make_proxies
+from moc.condense.proxy import Proxies, Proxy, make_proxies
 from moc.condense.scalarise import Linear, Normalisation, Scalariser, SmoothTchebycheff
 from moc.condense.teacher import TeacherSettings, train_teachers
 
@@ -12,6 +12,7 @@ __all__ = [
     "Linear",
     "Normalisation",
     "PretrainedBank",
+    "Proxies",
     "Proxy",
     "Scalariser",
     "SmoothTchebycheff",

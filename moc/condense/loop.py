@@ -37,7 +37,8 @@ class CondenseSettings:
         labels: `hard`, or `learned` together with the images (as many more floats as classes).
         factor: Training images per side of a stored one; 1 stores them as they are.
         pool: Networks that are trained on each set while it is condensed, and looked through
-            instead of the bank's random ones; 0 for none. Needs samples of T. See `Pool`.
+            instead of the bank's random ones; 0 for none. Needs samples of T or a proxy. See
+            `Pool`.
         pool_age: Steps after which a network of the pool is replaced.
         pool_inner: Steps that it takes each time.
         scalariser: Joins the losses.
@@ -130,7 +131,9 @@ def _warm_start(
     decoder = Decoder(factor=settings.factor)
     copies = settings.factor**2
     y = balanced_labels(settings.per_class * copies, len(evidence.info.classes))
-    start = torch.stack([decoder.pack(evidence.start(y, seed=seed)) for _, seed in keys])
+    start = torch.stack(
+        [decoder.pack(evidence.start(y, seed=seed, rung=rung)) for rung, seed in keys]
+    )
     if settings.warm:
         distinct = [Task(robust_share=0.0, rung=rung, seed=seed) for rung, seed in keys]
         warm = replace(settings, steps=settings.warm, labels="hard", pool=0)

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from moc.condense.loop import CondenseSettings, Progress, Task, condense
+from moc.data.synthetic import balanced_index
 from moc.discrepancies import FeatureMean, Generalization
+from moc.errors import PrivacyError
+from moc.evidence.batches import AttackedBatch, Batches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
+    from moc.bank import Members
     from moc.data.synthetic import SyntheticSet
     from moc.evidence.moments import Moments
 
@@ -24,13 +30,59 @@ class Proxy:
         """Hand out records of `synthetic`."""
         self.info, self.device = synthetic.info, device
         x, labels = synthetic.training_records()
-        self._x, self._labels = x.to(device), labels.to(device)
+        self.x, self.labels = x.to(device), labels.to(device)
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """See `BatchSource`."""
         generator = torch.Generator().manual_seed(step)
-        index = torch.randint(len(self._x), (size,), generator=generator)
-        return self._x[index], self._labels[index]
+        index = torch.randint(len(self.x), (size,), generator=generator)
+        return self.x[index], self.labels[index]
+
+
+class Proxies(Batches):
+    """The proxies of a release in the place of T: one for each rung, read by its sets alone.
+
+    Records that may be looked at through any network and attacked, so every discrepancy, the
+    attack of the adversarial objective and pools work on them as on samples of T. All of it is
+    post-processing of the release.
+
+    Attributes:
+        proxies: By rung; their labels agree, place by place.
+    """
+
+    def __init__(
+        self,
+        proxies: Sequence[Proxy],
+        *,
+        epsilons: tuple[float, ...],
+        bank: Members,
+        attacked: AttackedBatch,
+        batch: int = 256,
+        seed: int = 0,
+    ) -> None:
+        """Read `proxies`, whose rungs cost `epsilons`; see `Batches`.
+
+        Raises:
+            PrivacyError: If there is not one proxy for each rung, so that a set would read the
+                proxy of another.
+        """
+        if len(proxies) != max(len(epsilons), 1):
+            raise PrivacyError(
+                f"A proxy for each of {len(epsilons)} rungs expected, found {len(proxies)}."
+            )
+        super().__init__(bank=bank, attacked=attacked, batch=batch, seed=seed)
+        self.epsilons, self.proxies = epsilons, tuple(proxies)
+
+    def start(self, y: Tensor, *, seed: int, rung: int) -> Tensor:
+        """See `Evidence`; records of the rung's own proxy."""
+        own = self.proxies[rung]
+        index = balanced_index(own.labels.argmax(1).cpu(), y, self.info.classes, seed=seed)
+        return own.x[index.to(own.x.device)].cpu()
+
+    def shown(self, step: int, size: int, rungs: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """See `Batches`; the same places of each set's own proxy."""
+        batches = {rung: self.proxies[rung].batch(step, size) for rung in set(rungs)}
+        return torch.stack([batches[rung][0] for rung in rungs]), batches[rungs[0]][1]
 
 
 def make_proxies(

@@ -129,6 +129,32 @@ def one_hot(y: Tensor, classes: int) -> Tensor:
     return F.one_hot(y, classes).to(torch.float32)
 
 
+def balanced_index(labels: Tensor, y: Tensor, classes: tuple[str, ...], *, seed: int) -> Tensor:
+    """Places (m,) of records of the wanted classes `y` (m,), drawn without replacement.
+
+    Args:
+        labels: Classes of the records there are (n,).
+        y: The class wanted at each place.
+        classes: Their names, for the error.
+        seed: Public seed of the order in which records are taken.
+
+    Raises:
+        DataError: If a class has too few records.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    index = torch.empty(len(y), dtype=torch.int64)
+    for k, name in enumerate(classes):
+        of_class = order[labels[order] == k]
+        wanted = int((y == k).sum())
+        if len(of_class) < wanted:
+            raise DataError(
+                f"Class {name!r} has {len(of_class)} records; {wanted} are needed to start from. "
+                "Ask for fewer images a class."
+            )
+        index[y == k] = of_class[:wanted]
+    return index
+
+
 def balanced_labels(per_class: int, classes: int) -> Tensor:
     """Return labels (classes * per_class,) in class order: 0, 0, ..., 1, 1, ..."""
     return torch.arange(classes).repeat_interleave(per_class)

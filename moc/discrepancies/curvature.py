@@ -60,14 +60,14 @@ class CurvatureRisk(Objective):
             )
         target = view.clean()
         records, labels = target.batch()
-        x, y = records[0, : self.records], labels[: self.records]
-        residual = y - 1.0 / y.shape[1]
+        x, y = records[:, : self.records], labels[..., : self.records, :]
+        residual = y - 1.0 / y.shape[-1]
 
         def losses(copies: Tensor) -> Tensor:
             features = encoded.member(copies.flatten(0, 1)).unflatten(0, copies.shape[:2])
             return (features @ heads - residual).square().sum(2)
 
-        copies = x.expand(len(heads), *x.shape)
+        copies = x.expand(len(heads), *x.shape[1:])
         bend = curvature(losses, copies, threat=self.threat).mean(1)
         return self.discrepancy(encoded, target) + self.weight * bend
 

@@ -41,7 +41,7 @@ class GradientMatching(Discrepancy):
     def forward(self, encoded: Encoded, target: Target, /) -> Tensor:
         """See `Discrepancy`."""
         x, labels = target.batch()
-        real = class_gradients(encoded.member, x, labels.expand(len(x), *labels.shape))
+        real = class_gradients(encoded.member, x, labels.expand(len(x), *labels.shape[-2:]))
         fake = class_gradients(encoded.member, encoded.records, encoded.labels)
         gaps = [_unit_gaps(a, b) for a, b in zip(fake, real, strict=True)]
         return torch.cat(gaps, dim=2).mean((1, 2))

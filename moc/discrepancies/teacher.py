@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
 from moc.discrepancies.base import Encoded, Objective
-from moc.networks import mean_prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from moc.evidence.views import View
+    from moc.networks import Ensembles
 
 
 class TeacherAgreement(Objective):
@@ -27,30 +22,12 @@ class TeacherAgreement(Objective):
     its own, made from what a reader of that rung may see.
     """
 
-    def __init__(self, teachers: Sequence[Sequence[nn.Module]]) -> None:
-        """Agree with `teachers[rung]`, networks that map records in [0, 1] to logits."""
+    def __init__(self, teachers: Ensembles) -> None:
+        """Agree with `teachers`, networks that map records in [0, 1] to logits."""
         super().__init__()
-        self.teachers = nn.ModuleList(nn.ModuleList(group) for group in teachers)
-        self.requires_grad_(False).eval()
+        self.teachers = teachers
 
     def forward(self, encoded: Encoded, view: View, /) -> Tensor:
         """See `Objective`."""
-        gap = encoded.labels - self._predictions(encoded.records, view.rungs)
+        gap = encoded.labels - self.teachers(encoded.records, view.rungs)
         return gap.square().sum(2).mean(1)
-
-    def _predictions(self, records: Tensor, rungs: Sequence[int]) -> Tensor:
-        """Mean probabilities (B, M, c) of each set's own teachers."""
-        order = [min(rung, len(self.teachers) - 1) for rung in rungs]
-        parts: dict[int, Tensor] = {}
-        for rung in set(order):
-            chosen = records[[b for b, r in enumerate(order) if r == rung]]
-            group = self.teachers[rung]
-            assert isinstance(group, nn.ModuleList)
-            mean = mean_prediction(group, chosen.flatten(0, 1))
-            parts[rung] = mean.unflatten(0, chosen.shape[:2])
-        seen = dict.fromkeys(parts, 0)
-        rows = []
-        for rung in order:
-            rows.append(parts[rung][seen[rung]])
-            seen[rung] += 1
-        return torch.stack(rows)

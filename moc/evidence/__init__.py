@@ -9,6 +9,7 @@ from moc.evidence.access import ADJACENCY, UNIT, Access, Budget
 from moc.evidence.accountant import ACCOUNTANT
 from moc.evidence.audit import BankReport, audit_bank, audit_study
 from moc.evidence.base import Evidence
+from moc.evidence.batches import AttackedBatch, Batches
 from moc.evidence.dp_training import PrivateTraining, train_privately
 from moc.evidence.gaussian_audit import AuditReport, audit_release
 from moc.evidence.heads import HeadsAttack, linear_heads
@@ -20,7 +21,7 @@ from moc.evidence.moments import Moments
 from moc.evidence.noise import Tier
 from moc.evidence.reference import reference_records
 from moc.evidence.release import Ladder, Rung, draw
-from moc.evidence.samples import AttackedBatch, Samples
+from moc.evidence.samples import Samples
 from moc.evidence.statistics import RecordAttack, Statistics
 from moc.evidence.views import Target, View
 
@@ -32,6 +33,7 @@ __all__ = [
     "AttackedBatch",
     "AuditReport",
     "BankReport",
+    "Batches",
     "Budget",
     "Counts",
     "Evidence",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Evidence(ABC):
-    """The base of `Samples` (open) and `Moments` (open or private).
+    """The base of `Samples` (open), `Moments` (open or private) and proxies (private).
 
     Attributes:
         info: Public facts about T.
@@ -31,10 +31,11 @@ class Evidence(ABC):
     bank: Members
 
     @abstractmethod
-    def start(self, y: Tensor, *, seed: int) -> Tensor:
-        """Records (len(y), *shape) of these classes that condensation may start from.
+    def start(self, y: Tensor, *, seed: int, rung: int) -> Tensor:
+        """Records (len(y), *shape) of these classes that a set on this rung may start from.
 
-        Public noise where T was released; real records in an open study, never in a private one.
+        Public noise where T was released, or a proxy made from that rung; real records in an open
+        study, never in a private one.
         """
 
     @abstractmethod
@@ -44,7 +45,7 @@ class Evidence(ABC):
         Args:
             step: Counts from 0; picks the network (and for samples the batch).
             rungs: For each of the B sets the rung it reads; ignored by open evidence.
-            member: Look through this network, not the bank's; for samples only.
+            member: Look through this network, not the bank's; for samples and proxies only.
 
         Raises:
             StudyError: If a release is to be looked at through a network it was not drawn under.

@@ -37,8 +37,9 @@ class Moments(Evidence):
         self._clean = [_read(statistics, rung) for rung in clean]
         self._attacked = [_read(statistics, rung) for rung in attacked or ()]
 
-    def start(self, y: Tensor, *, seed: int) -> Tensor:
+    def start(self, y: Tensor, *, seed: int, rung: int) -> Tensor:
         """See `Evidence`; uniform noise from a public seed."""
+        del rung
         generator = torch.Generator().manual_seed(seed)
         return torch.rand(len(y), *self.info.shape, generator=generator)
 
@@ -47,7 +48,7 @@ class Moments(Evidence):
         if member is not None:
             raise StudyError(
                 "A release cannot be looked at through networks that it was not drawn under: a "
-                "pool of networks trained on the set needs samples. Use pool = 0."
+                "pool of networks trained on the set needs records. Use pool = 0, or a proxy."
             )
         k = step % self.statistics.networks
         member = self.bank.member(k)

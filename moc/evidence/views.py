@@ -36,14 +36,15 @@ class Target(ABC):
         """Mean of ‖Wᵀψ‖² over the records for predictors W (B, p, c): (B,)."""
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """The records (B or 1, n, *shape) in [0, 1] and their labels (n, c).
+        """The records (B or 1, n, *shape) in [0, 1], labels (n, c) or (B or 1, n, c).
 
         Raises:
             StudyError: If the records are not there, as in every release.
         """
         raise StudyError(
             "Records of T themselves were asked for, and a release holds only moments of them. "
-            "Use ridge risk or feature means, or, in an open study, samples of T."
+            "Use ridge risk or feature means, or a proxy (evidence = 'proxy' in [privacy]), or "
+            "samples of T in an open study."
         )
 
     def compact_sums(self) -> Tensor:
@@ -67,7 +68,7 @@ class Target(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureTarget(Target):
-    """The features themselves: (B or 1, n, d), with labels (n, c), one-hot or soft.
+    """The features themselves: (B or 1, n, d), with labels (n, c) or (B or 1, n, c), maybe soft.
 
     And the records (B or 1, n, *shape) that they are of, where these may be seen.
     """
@@ -83,7 +84,7 @@ class FeatureTarget(Target):
 
     def class_sums(self) -> Tensor:
         """See `Target`."""
-        return self.labels.T @ self.features / self.features.shape[1]
+        return self.labels.mT @ self.features / self.features.shape[1]
 
     def quadratic(self, predictor: Tensor) -> Tensor:
         """See `Target`."""
@@ -91,7 +92,7 @@ class FeatureTarget(Target):
 
     def label_energy(self, classes: int) -> Tensor:
         """See `Target`."""
-        return (self.labels - 1.0 / classes).square().sum(1).mean()
+        return (self.labels - 1.0 / classes).square().sum(-1).mean(-1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,36 +57,63 @@ def _any(config: StudyConfig) -> Iterator[tuple[bool, str]]:
 
 
 def _private(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[bool, str]]:
-    adversarial, generalization = config.objectives.adversarial, config.objectives.generalization
-    yield (
-        adversarial in ("attack", "curvature"),
-        f"adversarial = {adversarial!r} reads records of T in every step, which a private study "
-        "cannot; use adversarial = 'teacher' or 'release', or remove [privacy].",
-    )
+    adversarial = config.objectives.adversarial
     yield (
         config.bank.pretrained != "none",
         f"pretrained = {config.bank.pretrained!r} in [bank] trains networks on records of T, which "
         "a private study cannot: its networks are public. Leave it out, or remove [privacy].",
     )
     yield (
+        privacy.attacked is not None and adversarial != "release",
+        "`attacked` in [privacy] is the share of a second round, which only adversarial = "
+        f"'release' draws, found {adversarial!r}; remove `attacked`, or ask for that objective.",
+    )
+    yield from _proxy(config, privacy) if privacy.evidence == "proxy" else _moments(config, privacy)
+
+
+def _moments(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[bool, str]]:
+    """What moments cannot be asked for."""
+    adversarial, generalization = config.objectives.adversarial, config.objectives.generalization
+    proxy = "Let it read a proxy made from the release (evidence = 'proxy' in [privacy])"
+    yield (
+        adversarial in ("attack", "curvature"),
+        f"adversarial = {adversarial!r} reads records in every step, and a private study has only "
+        f"moments of them. {proxy}, use adversarial = 'teacher' or 'release', or remove [privacy].",
+    )
+    yield (
         DISCREPANCIES[generalization].needs_records,
-        f"generalization = {generalization!r} reads records of T in every step, which a private "
-        "study cannot; use 'feature-mean' or 'ridge-risk', or remove [privacy].",
+        f"generalization = {generalization!r} reads records in every step, and a private study has "
+        f"only moments of them. {proxy}, use 'feature-mean' or 'ridge-risk', or remove [privacy].",
     )
     yield (
         bool(config.condense.pool),
-        "A pool looks at samples of T through networks trained on the set, and a private study has "
-        "a release under fixed networks instead; remove `pool`, or [privacy].",
+        "A pool looks at records through networks trained on the set, and a private study has a "
+        f"release under fixed networks instead. {proxy}, or remove `pool`, or [privacy].",
     )
     yield (
         generalization == "ridge-risk" and privacy.second == 0,
         "generalization = 'ridge-risk' needs second moments in a private study: give `second` in "
-        "[privacy] a weight, such as 0.5, or use 'feature-mean'.",
+        f"[privacy] a weight, such as 0.5, or use 'feature-mean'. {proxy} to need none.",
+    )
+
+
+def _proxy(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[bool, str]]:
+    """What a proxy cannot be asked for."""
+    needed = config.condense.per_class * config.condense.factor**2
+    yield (
+        config.objectives.adversarial == "release",
+        "adversarial = 'release' reads a second round of moments, and evidence = 'proxy' in "
+        "[privacy] reads none: use adversarial = 'attack', or evidence = 'moments'.",
     )
     yield (
-        privacy.attacked is not None and adversarial != "release",
-        "`attacked` in [privacy] is the share of a second round, which only adversarial = "
-        f"'release' draws, found {adversarial!r}; remove `attacked`, or ask for that objective.",
+        privacy.second > 0,
+        "`second` in [privacy] pays for second moments, which a proxy is not made from: remove it, "
+        "or use evidence = 'moments'.",
+    )
+    yield (
+        config.teacher.proxy_per_class < needed,
+        f"Sets start from {needed} records a class of the proxy, and `proxy_per_class` in "
+        f"[teacher] is {config.teacher.proxy_per_class}: give it at least {needed}.",
     )
 
 
@@ -103,10 +130,12 @@ def _training(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[bo
         "`training` in [privacy] is the share of DP training, which only source = 'dp-training' in "
         f"[teacher] asks for, found {teacher.source!r}; remove `training`, or ask for it.",
     )
+    objectives = config.objectives
     yield (
-        asked and config.objectives.adversarial != "teacher",
+        asked and objectives.adversarial != "teacher" and objectives.targets != "teacher",
         "source = 'dp-training' in [teacher] pays for a teacher that only adversarial = 'teacher' "
-        f"listens to, found {config.objectives.adversarial!r} in [objectives].",
+        "and targets = 'teacher' listen to, found "
+        f"adversarial = {objectives.adversarial!r} in [objectives].",
     )
     yield (
         asked and records is None,

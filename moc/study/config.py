@@ -52,6 +52,10 @@ class PrivacySection(_Section):
     `scoring` pays for scores on private held-out records; 0 declares them public. Of the rest,
     which is the release's, the share `attacked` goes to the round of attacked records where
     `[objectives]` asks for one: half of it if left out.
+
+    `evidence` is what sets are compared with: the `moments` that were released or, at no further
+    cost, the records of a `proxy` that is made from each rung (`proxy_per_class` and `proxy_steps`
+    in `[teacher]`), which any discrepancy may read, attack and look at through any network.
     """
 
     epsilons: tuple[float, ...] = Field(min_length=1)
@@ -63,6 +67,7 @@ class PrivacySection(_Section):
     training: float = Field(default=0.0, ge=0, lt=1)
     scoring: float = Field(default=0.0, ge=0, lt=1)
     attacked: float | None = Field(default=None, gt=0, lt=1)
+    evidence: Literal["moments", "proxy"] = "moments"
 
     @field_validator("epsilons")
     @classmethod
@@ -93,13 +98,14 @@ class BankSection(_Section):
 class ObjectivesSection(_Section):
     """`[objectives]`: which discrepancy, and how the adversarial objective is made of it.
 
-    `attack`: the discrepancy on records under attack (open studies; needs samples of T), against
+    `attack`: the discrepancy on records under attack (of T in open studies, of a proxy in private
+    ones), against
     their labels or, with `targets = "teacher"`, what a robust teacher says of them unattacked; the
     attack has `attack_share` of the threat's eps.
     `release`: the discrepancy on a second release, of records attacked under heads from the first
     (private studies; takes the share `attacked` of the budget, see `[privacy]`).
     `curvature`: the discrepancy on clean records plus `curvature` times the curvature of the risk
-    there (open studies; a baseline prone to masking, never a claim).
+    there (records as for `attack`; a baseline prone to masking, never a claim).
     `teacher`: agreement with networks trained adversarially on what condensation may read.
     """
 
@@ -150,7 +156,7 @@ class CondenseSection(_Section):
     """`[condense]`: size and schedule of the synthetic sets.
 
     `pool` networks are trained on each set while it is condensed, and the discrepancies look
-    through them instead of random ones (open studies).
+    through them instead of random ones (open studies, and private ones that read a proxy).
     """
 
     per_class: int = Field(default=10, gt=0)

@@ -14,10 +14,11 @@ from moc.evaluate import make_protocol, train
 from moc.evidence.ledger import Ledger
 from moc.evidence.membership import WARNING, infer
 from moc.evidence.owner import Owner
+from moc.study.evidence import condense_settings, evidence_of
 from moc.study.releases import device_of, threat_of
 from moc.study.reporter import Reporter, Silent
 from moc.study.run import threads_of
-from moc.study.setup import budget_of, condense_settings, evidence_of, sealed_records
+from moc.study.setup import budget_of, sealed_records
 
 if TYPE_CHECKING:
     from moc.data.real import RealData

@@ -1,13 +1,12 @@
-"""The objectives of a study, from its file and its evidence."""
+"""The objectives of a study, from its file and its evidence, and the teachers that they ask."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from moc.condense.pretrained import pretrain
-from moc.condense.proxy import make_proxies
-from moc.condense.teacher import TeacherSettings, train_teachers
+from moc.condense.proxy import Proxies
+from moc.condense.teacher import train_teachers
 from moc.discrepancies import (
     Adversarial,
     CurvatureRisk,
@@ -17,14 +16,15 @@ from moc.discrepancies import (
     TeacherAgreement,
     make_discrepancy,
 )
+from moc.evidence.batches import Batches
 from moc.evidence.samples import Samples
-from moc.networks import NetworkSpec
-from moc.study.releases import bank_of, device_of, ladder_of, threat_of
+from moc.networks import Ensembles
+from moc.study.evidence import proxies_of, teacher_settings
+from moc.study.releases import device_of, ladder_of, threat_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moc.condense.loop import CondenseSettings
     from moc.condense.teacher import BatchSource
     from moc.evidence.moments import Moments
     from moc.networks import Network
@@ -34,25 +34,21 @@ if TYPE_CHECKING:
 
 def make_objectives(
     config: StudyConfig,
-    evidence: Samples | Moments,
-    settings: CondenseSettings,
+    evidence: Batches | Moments,
     reporter: Reporter,
-    teachers: Sequence[Network] = (),
+    trained: Sequence[Network] = (),
 ) -> tuple[Objective, ...]:
     """Generalization, adversarial and privacy budget; trains robust teachers where they are used.
 
     Args:
         config: The study file.
         evidence: What condensation sees.
-        settings: Of condensation, for the proxies that teachers of a private study are trained on.
         reporter: Told of the training.
-        teachers: Those that were trained on T itself, for every rung; none to train them here.
+        trained: Teachers that were trained on T itself, for every rung; none to train them here.
     """
     discrepancy = make_discrepancy(config.objectives.generalization, ridge=config.objectives.ridge)
-    if teachers:
-        adversarial = TeacherAgreement([teachers])
-    elif config.objectives.adversarial == "teacher":
-        adversarial = _teacher_agreement(config, evidence, settings, reporter)
+    if config.objectives.adversarial == "teacher":
+        adversarial = TeacherAgreement(_teachers(config, evidence, reporter, trained))
     elif config.objectives.adversarial == "curvature":
         adversarial = CurvatureRisk(
             discrepancy,
@@ -65,6 +61,18 @@ def make_objectives(
     return Generalization(discrepancy), adversarial, _budget(config).to(device_of(config))
 
 
+def taught(
+    config: StudyConfig,
+    evidence: Batches | Moments,
+    reporter: Reporter,
+    trained: Sequence[Network] = (),
+) -> Batches | Moments:
+    """The evidence with the targets of attacked records that a study asks for."""
+    if config.objectives.targets == "labels" or not isinstance(evidence, Batches):
+        return evidence
+    return evidence.taught(_teachers(config, evidence, reporter, trained))
+
+
 def _budget(config: StudyConfig) -> PrivacyBudget:
     if config.privacy is None:
         return PrivacyBudget((), delta=1e-5)
@@ -72,73 +80,38 @@ def _budget(config: StudyConfig) -> PrivacyBudget:
     return PrivacyBudget(ladder.multipliers(), delta=ladder.delta, beside=ladder.beside)
 
 
-def pretrained(config: StudyConfig, samples: Samples, reporter: Reporter) -> Samples:
-    """Samples under the bank that an open study asks for: random networks, or trained ones."""
-    b = config.bank
-    if b.pretrained == "none":
-        return samples
-    threat = threat_of(config)
-    with reporter.stage(f"{b.count} networks of the bank, {b.pretrained} training") as progress:
-        bank = pretrain(
-            bank_of(config, samples.info),
-            samples,
-            settings=_taught(config, network=b.networks[0], count=b.count, steps=b.steps),
-            stages=b.stages,
-            threat=threat if b.pretrained == "adversarial" else replace(threat, eps=0.0),
-            progress=progress,
-        )
-    return samples.under(bank)
-
-
-def taught(config: StudyConfig, samples: Samples, reporter: Reporter) -> Samples:
-    """Samples whose attacked records have the targets that an open study asks for."""
-    if config.objectives.targets == "labels":
-        return samples
-    return samples.taught(_teachers(config, [samples], reporter)[0])
-
-
-def _taught(config: StudyConfig, *, network: str, count: int, steps: int) -> TeacherSettings:
-    return TeacherSettings(
-        network=NetworkSpec.parse(network),
-        count=count,
-        steps=steps,
-        batch=config.teacher.batch,
-        lr=config.teacher.lr,
-        attack_steps=config.objectives.attack_steps,
-    )
-
-
-def _teacher_agreement(
-    config: StudyConfig, evidence: Samples | Moments, settings: CondenseSettings, reporter: Reporter
-) -> TeacherAgreement:
-    t = config.teacher
-    if isinstance(evidence, Samples):
-        return TeacherAgreement(_teachers(config, [evidence], reporter))
-    with reporter.stage("a proxy from the release, for every rung") as progress:
-        proxies = make_proxies(
-            evidence,
-            per_class=t.proxy_per_class,
-            settings=replace(settings, steps=t.proxy_steps),
-            seed=config.seed,
-            progress=progress,
-        )
-    return TeacherAgreement(_teachers(config, proxies, reporter))
-
-
 def _teachers(
+    config: StudyConfig,
+    evidence: Batches | Moments,
+    reporter: Reporter,
+    trained: Sequence[Network],
+) -> Ensembles:
+    """Teachers for every rung: those `trained` on T, or trained here on what its readers may see.
+
+    That is samples of T in an open study, and the proxy of each rung in a private one.
+    """
+    if trained:
+        return Ensembles([trained])
+    if isinstance(evidence, Samples):
+        return Ensembles(_train(config, [evidence], reporter))
+    if isinstance(evidence, Proxies):
+        return Ensembles(_train(config, evidence.proxies, reporter))
+    assert not isinstance(evidence, Batches)
+    return Ensembles(_train(config, proxies_of(config, evidence, reporter), reporter))
+
+
+def _train(
     config: StudyConfig, sources: Sequence[BatchSource], reporter: Reporter
 ) -> list[list[Network]]:
-    """Networks trained adversarially on each source."""
+    """Networks trained on each source, adversarially unless the study says otherwise."""
     t, teachers = config.teacher, []
     threat = threat_of(config) if t.adversarial else replace(threat_of(config), eps=0.0)
+    settings = teacher_settings(config, network=t.network, count=t.count, steps=t.steps)
     for number, source in enumerate(sources, start=1):
         with reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
-            trained = train_teachers(
-                source,
-                settings=_taught(config, network=t.network, count=t.count, steps=t.steps),
-                threat=threat,
-                seed=config.seed,
-                progress=progress,
+            teachers.append(
+                train_teachers(
+                    source, settings=settings, threat=threat, seed=config.seed, progress=progress
+                )
             )
-            teachers.append(trained)
     return teachers

@@ -6,26 +6,24 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moc.condense.loop import CondenseSettings
-from moc.condense.scalarise import make_scalariser
 from moc.data.sources import load
 from moc.errors import DataError
 from moc.evidence.held_out import HeldOut
 from moc.evidence.ledger import Budget, Ledger
 from moc.evidence.reference import reference_records
-from moc.evidence.samples import AttackedBatch, Samples
-from moc.study.objectives import make_objectives, pretrained, taught
-from moc.study.releases import attack_of, bank_of, draw_moments, draw_teachers, ladder_of, threat_of
+from moc.study.evidence import condense_settings, evidence_of
+from moc.study.objectives import make_objectives, taught
+from moc.study.releases import draw_teachers, ladder_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
+    from moc.condense.loop import CondenseSettings
     from moc.data.real import DataInfo, RealData
     from moc.discrepancies import Objective
     from moc.evidence.base import Evidence
-    from moc.evidence.moments import Moments
     from moc.study.config import StudyConfig
     from moc.study.reporter import Reporter
 
@@ -79,28 +77,17 @@ def budget_of(config: StudyConfig) -> Budget | None:
     return Budget(epsilon=p.epsilons[0], delta=p.delta) if p else None
 
 
-def evidence_of(
-    config: StudyConfig, ledger: Ledger, folder: Path, reporter: Reporter
-) -> Samples | Moments:
-    """What condensation sees of the `train` records of a ledger; a release is kept in `folder`."""
-    if config.privacy is None:
-        return pretrained(config, _samples(config, ledger), reporter)
-    return draw_moments(config, ledger, folder, reporter)
-
-
 def prepare(config: StudyConfig, folder: Path, reporter: Reporter) -> Materials:
     """Load T, hand it to the ledger, draw (or read back) the release, make the objectives."""
     ledger = _own(config, folder)
-    settings = condense_settings(config)
-    evidence = evidence_of(config, ledger, folder, reporter)
-    if isinstance(evidence, Samples):
-        evidence = taught(config, evidence, reporter)
-    teachers = draw_teachers(config, ledger, folder, reporter)
+    seen = evidence_of(config, ledger, folder, reporter)
+    trained = draw_teachers(config, ledger, folder, reporter)
+    evidence = taught(config, seen, reporter, trained)
     return Materials(
         ledger=ledger,
         evidence=evidence,
-        objectives=make_objectives(config, evidence, settings, reporter, teachers),
-        settings=settings,
+        objectives=make_objectives(config, evidence, reporter, trained),
+        settings=condense_settings(config),
         validation=_validation(config, ledger),
         test=None if config.privacy_pays_for_scores else HeldOut(ledger, "test"),
         reference=_reference(config, ledger),
@@ -144,36 +131,6 @@ def _test_part(config: StudyConfig) -> RealData | None:
         if config.data.source == "npz":
             return None
         raise
-
-
-def condense_settings(config: StudyConfig) -> CondenseSettings:
-    """Size and schedule of the sets."""
-    c = config.condense
-    return CondenseSettings(
-        per_class=c.per_class,
-        steps=c.steps,
-        warm=c.warm,
-        networks=c.networks,
-        lr=c.lr,
-        labels=c.labels,
-        factor=c.factor,
-        pool=c.pool,
-        pool_age=c.pool_age,
-        pool_inner=c.pool_inner,
-        scalariser=make_scalariser(c.scalariser),
-    )
-
-
-def _samples(config: StudyConfig, ledger: Ledger) -> Samples:
-    o = config.objectives
-    threat = threat_of(config)
-    attacked = AttackedBatch(
-        attack=attack_of(config),
-        threat=replace(threat, eps=o.attack_share * threat.eps),
-        batch=o.attacked,
-    )
-    bank = bank_of(config, ledger.info("train"))
-    return Samples(ledger, bank=bank, attacked=attacked, batch=o.batch, seed=config.seed)
 
 
 def _validation(config: StudyConfig, ledger: Ledger) -> HeldOut:

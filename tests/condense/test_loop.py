@@ -13,10 +13,11 @@ from moc.condense.scalarise import Normalisation
 from moc.data.real import DataInfo, RealData
 from moc.discrepancies import Adversarial, FeatureMean, Generalization, RidgeRisk
 from moc.errors import StudyError
+from moc.evidence.batches import AttackedBatch
 from moc.evidence.ledger import Budget, Ledger
 from moc.evidence.moments import Moments
 from moc.evidence.release import Ladder, draw
-from moc.evidence.samples import AttackedBatch, Samples
+from moc.evidence.samples import Samples
 from moc.evidence.statistics import Statistics
 from moc.networks import NetworkSpec
 
@@ -106,7 +107,7 @@ def test_a_private_start_does_not_depend_on_the_records(moments, tmp_path):
     rungs = draw(ledger, statistics, Ladder(epsilons=(8.0,)), folder=tmp_path / "other")
     other = Moments(statistics, rungs)
     y = torch.arange(10)
-    assert torch.equal(moments.start(y, seed=3), other.start(y, seed=3))
+    assert torch.equal(moments.start(y, seed=3, rung=0), other.start(y, seed=3, rung=0))
 
 
 def test_a_decoded_set_keeps_its_stored_size(samples):
@@ -160,7 +161,7 @@ def test_a_pool_changes_what_a_set_is_fitted_to(samples):
 
 def test_a_release_has_no_pool(moments):
     settings = CondenseSettings(per_class=2, steps=1, pool=1)
-    with pytest.raises(StudyError, match="needs samples"):
+    with pytest.raises(StudyError, match="needs records"):
         condense(
             [Task(robust_share=0.0)],
             evidence=moments,

@@ -11,9 +11,10 @@ from moc.condense.pretrained import pretrain
 from moc.condense.teacher import TeacherSettings
 from moc.data.augment import Augmentation
 from moc.discrepancies import Adversarial, FeatureMean, Generalization, GradientMatching
+from moc.evidence.batches import AttackedBatch
 from moc.evidence.ledger import Ledger
 from moc.evidence.reference import reference_records
-from moc.evidence.samples import AttackedBatch, Samples
+from moc.evidence.samples import Samples
 from moc.networks import NetworkSpec
 
 SPECS = (NetworkSpec.parse("convnet2-w8"), NetworkSpec.parse("convnet1-w6"))

@@ -22,7 +22,7 @@ from moc.discrepancies import (
 )
 from moc.errors import StudyError
 from moc.evidence.views import FeatureTarget, MomentTarget
-from moc.networks import NetworkSpec, build
+from moc.networks import Ensembles, NetworkSpec, build
 
 INFO = DataInfo(name="toy", shape=(1, 8, 8), classes=("a", "b", "c"), count=60)
 SPEC = NetworkSpec.parse("convnet2-w8")
@@ -200,7 +200,7 @@ def test_teacher_agreement_asks_the_teacher_of_the_own_rung():
     member = bank().member(0)
     x, labels = sets(3)
     teachers = [build(SPEC, INFO, seed=s) for s in (1, 2)]
-    objective = TeacherAgreement([[teachers[0]], [teachers[1]]])
+    objective = TeacherAgreement(Ensembles([[teachers[0]], [teachers[1]]]))
     values = objective(encode(x, labels, member), _View(member, (1, 0, 1)))
     for b, rung in enumerate((1, 0, 1)):
         p = teachers[rung](x[b]).softmax(-1)
@@ -213,5 +213,5 @@ def test_teachers_are_averaged_and_labels_that_agree_cost_nothing():
     x, _ = sets(1)
     teachers = [build(SPEC, INFO, seed=s) for s in (1, 2)]
     agreed = torch.stack([t(x[0]).softmax(-1) for t in teachers]).mean(0)[None].detach()
-    value = TeacherAgreement([teachers])(encode(x, agreed, member), _View(member, (0,)))
+    value = TeacherAgreement(Ensembles([teachers]))(encode(x, agreed, member), _View(member, (0,)))
     assert value.item() == pytest.approx(0.0, abs=1e-10)

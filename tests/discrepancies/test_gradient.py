@@ -13,7 +13,7 @@ from moc.data.real import DataInfo
 from moc.data.synthetic import balanced_labels, one_hot
 from moc.discrepancies import Adversarial, GradientMatching, encode
 from moc.discrepancies.gradient import class_gradients, record_gradients
-from moc.evidence.samples import AttackedBatch, SampleView
+from moc.evidence.batches import AttackedBatch, BatchView
 from moc.evidence.views import FeatureTarget
 from moc.networks import NetworkSpec, build
 
@@ -137,10 +137,10 @@ def test_the_adversarial_version_attacks_the_network_itself():
     member = bank().member(0)
     generator = torch.Generator().manual_seed(3)
     y = torch.randint(3, (20,), generator=generator)
-    view = SampleView(
+    view = BatchView(
         member=member,
         rungs=(0, 0),
-        x=torch.rand(20, 1, 8, 8, generator=generator),
+        x=torch.rand(1, 20, 1, 8, 8, generator=generator),
         labels=one_hot(y, 3),
         attacked_batch=AttackedBatch(
             attack=Attack(name="pgd-margin", steps=4), threat=Threat(eps=0.1), batch=12
@@ -149,9 +149,9 @@ def test_the_adversarial_version_attacks_the_network_itself():
     )
     records, labels = view.attacked(None).batch()
     assert records.shape == (1, 12, 1, 8, 8)
-    assert (records[0] - view.x[:12]).abs().max() == pytest.approx(0.1, abs=1e-5)
+    assert (records[0] - view.x[0, :12]).abs().max() == pytest.approx(0.1, abs=1e-5)
     hurt = (member.logits(records[0]).log_softmax(1) * labels).sum(1)
-    before = (member.logits(view.x[:12]).log_softmax(1) * labels).sum(1)
+    before = (member.logits(view.x[0, :12]).log_softmax(1) * labels).sum(1)
     assert (hurt < before).all()
     encoded = encode(*sets(2), member)
     value = Adversarial(GradientMatching())(encoded, view)

@@ -141,12 +141,12 @@ def test_the_attack_on_a_batch_raises_the_loss_of_every_set():
 def test_an_open_study_may_start_from_records():
     evidence = samples()
     y = torch.tensor([0, 1, 1, 0])
-    start = evidence.start(y, seed=2)
+    start = evidence.start(y, seed=2, rung=0)
     records = unseal(DATA)
     for one, label in zip(start, y, strict=True):
         (place,) = torch.nonzero((records.x == one).all(1)).flatten().tolist()
         assert records.y[place] == label
     assert len(start.unique(dim=0)) == 4
-    assert torch.equal(evidence.start(y, seed=2), start)
+    assert torch.equal(evidence.start(y, seed=2, rung=0), start)
     with pytest.raises(DataError, match="has 6 records; 7 are needed"):
-        evidence.start(torch.zeros(7, dtype=torch.int64), seed=0)
+        evidence.start(torch.zeros(7, dtype=torch.int64), seed=0, rung=0)

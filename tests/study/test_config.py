@@ -65,7 +65,7 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "second moments",
         ),
         ("[privacy]\nepsilons = [1.0]\n[objectives]\nadversarial = 'curvature'", "private study"),
-        ("[privacy]\nepsilons = [1.0]\n[condense]\npool = 4", "looks at samples of T"),
+        ("[privacy]\nepsilons = [1.0]\n[condense]\npool = 4", "looks at records"),
         ("[objectives]\ntargets = 'teacher'", "only adversarial = 'attack'"),
         (
             "[objectives]\nadversarial = 'curvature'\ngeneralization = 'gradient-matching'",
@@ -73,8 +73,19 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
         ),
         (
             "[privacy]\nepsilons = [1.0]\n[objectives]\ngeneralization = 'gradient-matching'",
-            "reads records of T",
+            "only moments of them",
         ),
+        (
+            "[privacy]\nepsilons = [1.0]\nevidence = 'proxy'\n"
+            "[objectives]\nadversarial = 'release'",
+            "reads none",
+        ),
+        ("[privacy]\nepsilons = [1.0]\nevidence = 'proxy'\nsecond = 0.5", "not made from"),
+        (
+            "[privacy]\nepsilons = [1.0]\nevidence = 'proxy'\n[teacher]\nproxy_per_class = 9",
+            "give it at least 10",
+        ),
+        ("[privacy]\nepsilons = [1.0]\nevidence = 'images'", "privacy.evidence"),
         ("[privacy]\nepsilons = [1.0]\n[bank]\npretrained = 'plain'", "networks are public"),
         ("[bank]\npretrained = 'plain'\nsteps = 3", "at most as many stages"),
         ("[bank]\nnetworks = ['resnet18']", "convnet3-w128"),

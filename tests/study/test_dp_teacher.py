@@ -84,7 +84,7 @@ def test_taken_up_again_it_reads_back_the_same_teacher(finished):
     assert (folder / "privacy.jsonl").read_bytes() == spent
     agreement = materials.objectives[1]
     assert isinstance(agreement, TeacherAgreement)
-    assert len(agreement.teachers) == 1, "one teacher for all rungs"
+    assert len(agreement.teachers.groups) == 1, "one teacher for all rungs"
 
 
 def test_the_training_costs_its_share_of_the_smallest_rung():
@@ -127,7 +127,10 @@ def test_a_teacher_may_be_trained_on_records_as_they_are():
     ("tables", "words"),
     [
         ({"teacher": {"batch": 301}}, "Poisson samples of 301 of 300 records"),
-        ({"objectives": {"adversarial": "release"}}, "only adversarial = 'teacher' listens to"),
+        (
+            {"objectives": {"adversarial": "release"}},
+            "targets = 'teacher' listen to",
+        ),
         ({"teacher": {"source": "proxy"}}, "only source = 'dp-training'"),
         ({"privacy": {"training": 0.0}}, "nothing pays for it"),
     ],

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from moc.bank import Bank
-from moc.condense import PretrainedBank, Task, condense
+from moc.condense import PretrainedBank, Proxies, Task, condense
 from moc.discrepancies import Adversarial, CurvatureRisk, GradientMatching, TeacherAgreement
 from moc.study.config import parse_config
 from moc.study.reporter import Silent
@@ -62,6 +62,62 @@ def test_every_objective_of_an_open_study_condenses(
     assert not torch.equal(found[0].synthetic.x, found[1].synthetic.x)
 
 
+PROXY = {"epsilons": [8.0, 1.0], "networks": 2, "evidence": "proxy"}
+
+
+@pytest.mark.parametrize(
+    ("generalization", "adversarial", "targets", "training", "kind"),
+    [
+        ("ridge-risk", "attack", "labels", 0.0, Adversarial),
+        ("feature-mean", "attack", "teacher", 0.0, Adversarial),
+        ("gradient-matching", "attack", "teacher", 0.4, Adversarial),
+        ("gradient-matching", "teacher", "labels", 0.0, TeacherAgreement),
+        ("ridge-risk", "teacher", "labels", 0.4, TeacherAgreement),
+        ("ridge-risk", "curvature", "labels", 0.0, CurvatureRisk),
+    ],
+)
+def test_every_objective_reads_the_proxies_of_a_private_study(
+    tmp_path, generalization, adversarial, targets, training, kind
+):
+    tables = {
+        **TINY,
+        "privacy": {**PROXY, "training": training},
+        "objectives": {
+            **TINY["objectives"],
+            "generalization": generalization,
+            "adversarial": adversarial,
+            "targets": targets,
+        },
+        "teacher": {
+            **TINY["teacher"],
+            "source": "dp-training" if training else "proxy",
+            "proxy_per_class": 3,
+            "proxy_steps": 2,
+        },
+        "condense": {"per_class": 1, "steps": 2, "pool": 1},
+    }
+    materials = prepare(parse_config(tables, where="test"), tmp_path, Silent())
+    assert isinstance(materials.objectives[1], kind)
+    assert isinstance(materials.evidence, Proxies)
+    assert materials.evidence.epsilons == (8.0, 1.0)
+    again = prepare(parse_config(tables, where="test"), tmp_path, Silent())
+    tasks = [Task(robust_share=share, rung=rung) for rung in (0, 1) for share in (0.0, 1.0)]
+
+    def made_of(materials, tasks):
+        return condense(
+            tasks,
+            evidence=materials.evidence,
+            objectives=materials.objectives,
+            settings=materials.settings,
+        )
+
+    found = made_of(materials, tasks)
+    assert torch.isfinite(torch.tensor([one.losses[:2] for one in found])).all()
+    assert len({one.synthetic.x.sum().item() for one in found}) == 4
+    (same,) = made_of(again, tasks[3:])
+    torch.testing.assert_close(found[3].synthetic.x, same.synthetic.x, atol=1e-3, rtol=0)
+
+
 def test_the_options_of_a_study_file_reach_the_objectives(tmp_path):
     curvature = made(tmp_path / "a", adversarial="curvature", curvature=3.0).objectives[1]
     assert (curvature.weight, curvature.records, curvature.threat.eps) == (3.0, 8, 0.1)
@@ -71,7 +127,7 @@ def test_the_options_of_a_study_file_reach_the_objectives(tmp_path):
 
 @pytest.mark.parametrize(("pretrained", "eps"), [("plain", 0.0), ("adversarial", 0.1)])
 def test_a_bank_is_trained_against_the_threat_or_none(tmp_path, monkeypatch, pretrained, eps):
-    import moc.study.objectives as study
+    import moc.study.evidence as study
 
     seen = []
 
@@ -94,5 +150,5 @@ def test_a_teacher_sets_the_targets_of_attacked_records_alone(tmp_path):
     one_hot, soft = (view.attacked(heads).labels for view in views)
     assert ((one_hot == 0) | (one_hot == 1)).all()
     assert not ((soft == 0) | (soft == 1)).any()
-    torch.testing.assert_close(soft.sum(1), torch.ones(8))
+    torch.testing.assert_close(soft.sum(-1), torch.ones(1, 8))
     assert torch.equal(views[0].clean().labels, views[1].clean().labels)
