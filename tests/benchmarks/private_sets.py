@@ -43,7 +43,7 @@ DELTA = 1e-5
 SEED = 910_000  # networks that no study has used
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options; what they leave out is the recipe of the table in RESULTS.md."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -64,7 +64,7 @@ def parse() -> argparse.Namespace:
     add("--trained", type=int, default=2, help="networks trained on each set")
     add("--protocol", choices=PROTOCOLS, default="fast", help="by which they are trained")
     add("--threads", type=int, default=1)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 class Bench:
@@ -74,8 +74,9 @@ class Bench:
         """Load the records, and draw the exact sums unless they are there."""
         self.options = options
         ledger = Ledger(None, path=options.out / "privacy.jsonl")
-        for part in ("train", "test"):
-            ledger.own(part, load(options.source, path=options.path, part=part))
+        self.sealed = load(options.source, path=options.path)
+        ledger.own("train", self.sealed)
+        ledger.own("test", load(options.source, path=options.path, part="test"))
         self.info = ledger.info("train")
         self.records = reference_records(ledger, "train")
         self.test = reference_records(ledger, "test")
