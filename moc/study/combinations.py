@@ -45,6 +45,11 @@ def _any(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         "table to pay for it; leave `source` out, or add [privacy].",
     )
     yield (
+        bool(bank.views) and (config.privacy is None or config.privacy.evidence != "proxy"),
+        "`views` in [bank] are networks to look at a proxy through, and only evidence = 'proxy' in "
+        "[privacy] makes one; name the networks in `networks`.",
+    )
+    yield (
         bank.stages > bank.steps,
         f"[bank] keeps every network at {bank.stages} stages of {bank.steps} steps; at most as "
         "many stages as steps expected.",

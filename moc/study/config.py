@@ -82,17 +82,20 @@ class BankSection(_Section):
 
     Public random ones or, in open studies, `pretrained` ones: `count` networks trained for `steps`
     steps on samples of T, `plain` or `adversarial` (against the study's threat), each kept at
-    `stages` stages of its training.
+    `stages` stages of its training. Where a private study reads a proxy, `views` are the random
+    networks that it is looked at through: any will do, while those of the release have to be many
+    and cheap. Of the same architectures if left out; without augmentation in any case.
     """
 
     networks: tuple[str, ...] = ("convnet2-w32",)
+    views: tuple[str, ...] = ()
     augmentation: bool = False
     pretrained: Literal["none", "plain", "adversarial"] = "none"
     count: int = Field(default=4, gt=0)
     stages: int = Field(default=4, gt=0)
     steps: int = Field(default=100, gt=0)
 
-    _parse = field_validator("networks")(lambda names: tuple(_network(n) for n in names))
+    _parse = field_validator("networks", "views")(lambda names: tuple(_network(n) for n in names))
 
 
 class ObjectivesSection(_Section):
@@ -123,7 +126,9 @@ class ObjectivesSection(_Section):
 class TeacherSection(_Section):
     """`[teacher]`: training on samples of T or, in a private study, as `source` says.
 
-    `proxy`: on a larger synthetic set made from the release, for every rung, at no further cost.
+    `proxy`: on a larger synthetic set made from the release, for every rung, at no further cost:
+    `proxy_per_class` records a class, `proxy_steps` steps at `proxy_lr` (of `[condense]` if left
+    out).
     `dp-training`: on T by DP-SGD, for all rungs, paid for by the share `training` of the budget;
     `batch` is then the expected size of a Poisson sample, `clip` bounds a record's gradient, and
     `dp_lr` takes the place of `lr`.
@@ -141,6 +146,7 @@ class TeacherSection(_Section):
     clip: float = Field(default=1.0, gt=0)
     proxy_per_class: int = Field(default=50, gt=0)
     proxy_steps: int = Field(default=300, gt=0)
+    proxy_lr: float | None = Field(default=None, gt=0)
 
     _parse = field_validator("network")(_network)
 

@@ -18,13 +18,14 @@ from moc.study.releases import attack_of, bank_of, draw_moments, threat_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from moc.bank import Bank
     from moc.evidence.batches import Batches
     from moc.evidence.ledger import Ledger
     from moc.evidence.moments import Moments
     from moc.study.config import StudyConfig
     from moc.study.reporter import Reporter
 
-_PROXY_BANK = 50_000  # proxies are looked at through networks that the release was not drawn under
+_VIEWS = 50_000  # no bank of a release has this seed and more
 
 
 def evidence_of(
@@ -36,11 +37,10 @@ def evidence_of(
     moments = draw_moments(config, ledger, folder, reporter)
     if config.privacy.evidence == "moments":
         return moments
-    bank = replace(bank_of(config, moments.info), seed=config.seed + _PROXY_BANK, width=None)
     return Proxies(
         proxies_of(config, moments, reporter),
         epsilons=moments.epsilons,
-        bank=bank,
+        bank=_views(config, moments.statistics.bank),
         attacked=_attacked(config),
         batch=config.objectives.batch,
         seed=config.seed,
@@ -81,15 +81,22 @@ def teacher_settings(
 
 def proxies_of(config: StudyConfig, moments: Moments, reporter: Reporter) -> list[Proxy]:
     """A proxy from every rung of a release."""
-    t = config.teacher
+    t, made = config.teacher, condense_settings(config)
     with reporter.stage("a proxy from the release, for every rung") as progress:
         return make_proxies(
             moments,
             per_class=t.proxy_per_class,
-            settings=replace(condense_settings(config), steps=t.proxy_steps, pool=0),
+            settings=replace(made, steps=t.proxy_steps, lr=t.proxy_lr or made.lr, pool=0),
             seed=config.seed,
             progress=progress,
         )
+
+
+def _views(config: StudyConfig, release: Bank) -> Bank:
+    """Networks to look at proxies through, as they are; none that the release was drawn under."""
+    specs = tuple(NetworkSpec.parse(name) for name in config.bank.views) or release.specs
+    seed = config.seed + _VIEWS
+    return replace(release, specs=specs, seed=seed, width=None, augmentation=None)
 
 
 def _attacked(config: StudyConfig) -> AttackedBatch:

@@ -86,6 +86,7 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "give it at least 10",
         ),
         ("[privacy]\nepsilons = [1.0]\nevidence = 'images'", "privacy.evidence"),
+        ("[bank]\nviews = ['convnet2-w8']", "only evidence = 'proxy'"),
         ("[privacy]\nepsilons = [1.0]\n[bank]\npretrained = 'plain'", "networks are public"),
         ("[bank]\npretrained = 'plain'\nsteps = 3", "at most as many stages"),
         ("[bank]\nnetworks = ['resnet18']", "convnet3-w128"),

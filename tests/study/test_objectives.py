@@ -118,6 +118,26 @@ def test_every_objective_reads_the_proxies_of_a_private_study(
     torch.testing.assert_close(found[3].synthetic.x, same.synthetic.x, atol=1e-3, rtol=0)
 
 
+def test_a_proxy_is_looked_at_through_networks_of_its_own(tmp_path):
+    def bank(folder, **bank):
+        tables = {
+            **TINY,
+            "privacy": {**PROXY, "second": 0.0},
+            "bank": {**TINY["bank"], "augmentation": True, **bank},
+            "objectives": {**TINY["objectives"], "adversarial": "attack"},
+            "teacher": {**TINY["teacher"], "proxy_per_class": 3, "proxy_steps": 2},
+        }
+        config = parse_config(tables, where="test")
+        return prepare(config, tmp_path / folder, Silent()).evidence.bank
+
+    other = bank("a", views=["mlp2-w16", "convnet1-w8"])
+    assert [spec.name for spec in other.specs] == ["mlp2-w16", "convnet1-w8"]
+    same = bank("b")
+    assert [spec.name for spec in same.specs] == ["convnet2-w8"]
+    assert same.seed == other.seed != 0
+    assert same.augmentation is None
+
+
 def test_the_options_of_a_study_file_reach_the_objectives(tmp_path):
     curvature = made(tmp_path / "a", adversarial="curvature", curvature=3.0).objectives[1]
     assert (curvature.weight, curvature.records, curvature.threat.eps) == (3.0, 8, 0.1)
