@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moc.data import DataInfo
 from moc.errors import StudyError
-from moc.networks import NetworkSpec, build
+from moc.networks import Ensembles, NetworkSpec, build
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
@@ -195,3 +195,14 @@ def test_half_networks_see_block_averages_only(name):
 def test_vectors_cannot_be_halved():
     with pytest.raises(StudyError, match="needs images"):
         build(NetworkSpec.parse("mlp2-w8-half"), VECTORS, seed=0)
+
+
+def test_each_set_asks_the_ensemble_of_its_own_rung():
+    first, second, third = (build(NetworkSpec.parse("linear"), SMALL, seed=s) for s in range(3))
+    x = torch.stack([records(4, seed=s) for s in range(3)])
+    found = Ensembles([[first, second], [third]])(x, (1, 0, 5))
+    torch.testing.assert_close(found[0], third(x[0]).softmax(-1))
+    torch.testing.assert_close(found[2], third(x[2]).softmax(-1))
+    both = (first(x[1]).softmax(-1) + second(x[1]).softmax(-1)) / 2
+    torch.testing.assert_close(found[1], both)
+    assert not found.requires_grad

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moc.data import DataInfo, Decoder, SyntheticSet, balanced_labels, one_hot
+from moc.data.synthetic import balanced_index
 from moc.errors import DataError
 
 INFO = DataInfo(name="toy", shape=(1, 8, 8), classes=("a", "b", "c"), count=100)
@@ -98,3 +99,21 @@ def test_what_is_no_set_is_refused_in_one_sentence(change, message):
 def test_balanced_labels_are_in_class_order():
     assert balanced_labels(2, 3).tolist() == [0, 0, 1, 1, 2, 2]
     assert one_hot(torch.tensor([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+@given(
+    counts=st.lists(st.integers(1, 6), min_size=3, max_size=3),
+    seed=st.integers(0, 5),
+    data=st.data(),
+)
+def test_balanced_places_are_of_the_wanted_classes_and_never_twice_the_same(counts, seed, data):
+    there = torch.cat([torch.full((n,), k) for k, n in enumerate(counts)])
+    there = there[torch.randperm(len(there), generator=torch.Generator().manual_seed(seed))]
+    wanted = [k for k, n in enumerate(counts) for _ in range(data.draw(st.integers(0, n)))]
+    y = torch.tensor(wanted, dtype=torch.int64)
+    index = balanced_index(there, y, INFO.classes, seed=seed)
+    assert torch.equal(there[index], y)
+    assert len(set(index.tolist())) == len(y)
+    assert torch.equal(index, balanced_index(there, y, INFO.classes, seed=seed))
+    with pytest.raises(DataError, match=f"Class 'b' has {counts[1]} records"):
+        balanced_index(there, torch.ones(7, dtype=torch.int64), INFO.classes, seed=seed)
