@@ -63,13 +63,15 @@ class Proxies(Batches):
         """Read `proxies`, whose rungs cost `epsilons`; see `Batches`.
 
         Raises:
-            PrivacyError: If there is not one proxy for each rung, so that a set would read the
-                proxy of another.
+            PrivacyError: If there is not one proxy for each rung, or their labels differ, so that a
+                set would read something of another rung.
         """
         if len(proxies) != max(len(epsilons), 1):
             raise PrivacyError(
                 f"A proxy for each of {len(epsilons)} rungs expected, found {len(proxies)}."
             )
+        if not all(torch.equal(proxy.labels, proxies[0].labels) for proxy in proxies):
+            raise PrivacyError("Proxies with the same labels, place by place, expected.")
         super().__init__(bank=bank, attacked=attacked, batch=batch, seed=seed)
         self.epsilons, self.proxies = epsilons, tuple(proxies)
 

@@ -32,6 +32,11 @@ def proxy(seed):
     return Proxy(SyntheticSet(info=INFO, x=x, labels=LABELS))
 
 
+def renamed(seed):
+    """Another proxy whose labels are not the usual ones."""
+    return Proxy(SyntheticSet(info=INFO, x=proxy(seed).x, labels=LABELS.roll(1, 0)))
+
+
 def proxies(*seeds, teachers=None):
     attacked = AttackedBatch(
         attack=Attack(name="pgd-margin", steps=2), threat=THREAT, batch=4, teachers=teachers
@@ -127,11 +132,18 @@ def test_sets_on_two_rungs_score_as_alone(objective):
     torch.testing.assert_close(losses(tasks), alone, rtol=1e-3, atol=1e-5)
 
 
-def test_there_is_a_proxy_for_every_rung():
-    with pytest.raises(PrivacyError, match="for each of 2 rungs expected, found 1"):
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([proxy(1)], "for each of 2 rungs expected, found 1"),
+        ([proxy(1), renamed(2)], "same labels"),
+    ],
+)
+def test_rungs_that_would_have_to_share_are_refused(found, words):
+    with pytest.raises(PrivacyError, match=words):
         Proxies(
-            [proxy(1)],
+            found,
             epsilons=(8.0, 1.0),
             bank=Bank(info=INFO, specs=(SPEC,), seed=1),
-            attacked=proxies(1)._attacked,
+            attacked=AttackedBatch(attack=Attack(name="fgsm", steps=1), threat=THREAT, batch=4),
         )
