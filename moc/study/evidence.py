@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moc.study.config import StudyConfig
     from moc.study.reporter import Reporter
 
-_VIEWS = 50_000  # no bank of a release has this seed and more
+_VIEWS = 50_000  # on top of the seed of the networks that the release was drawn under
 
 
 def evidence_of(

@@ -38,6 +38,7 @@ from moc.networks import NetworkSpec
 
 if TYPE_CHECKING:
     from moc.data.synthetic import SyntheticSet
+    from moc.evidence.accountant import Gaussian
 
 DELTA = 1e-5
 SEED = 910_000  # networks that no study has used
@@ -131,13 +132,13 @@ class Bench:
         )
         return [one.synthetic for one in done]
 
-    def rung(self, epsilon: float) -> Rung:
-        """The exact sums, or what a release at this epsilon would give in their place."""
+    def rung(self, epsilon: float, beside: tuple[Gaussian, ...] = ()) -> Rung:
+        """The exact sums, or what a release at this epsilon, with all beside it, would give."""
         if math.isinf(epsilon):
             exact = {name: tensor.double() for name, tensor in self.sums.items()}
             return Rung(epsilon=epsilon, **exact)
         sums = Sums(**{name: tensor.long() for name, tensor in self.sums.items()})
-        ladder = Ladder(epsilons=(epsilon,), delta=DELTA)
+        ladder = Ladder(epsilons=(epsilon,), delta=DELTA, beside=beside)
         return Rung(epsilon=epsilon, **noised(sums, ladder, "standard")[0])
 
     def measure(self, name: str, synthetic: SyntheticSet, per_class: int, seed: int) -> None:

@@ -47,7 +47,6 @@ from moc.evaluate.robust import correct
 from moc.evidence import (
     AttackedBatch,
     Budget,
-    Ladder,
     Ledger,
     Moments,
     PrivateTraining,
@@ -59,8 +58,6 @@ from moc.evidence.accountant import (
     noise_multiplier,
     sampled_noise_multiplier,
 )
-from moc.evidence.release import Rung, noised
-from moc.evidence.sums import Sums
 from moc.networks import Ensembles, NetworkSpec, mean_prediction
 
 if TYPE_CHECKING:
@@ -100,13 +97,7 @@ class Comparison:
         ledger.own("train", bench.sealed)
         with tempfile.TemporaryDirectory() as folder:
             self.teacher = train_privately(ledger, training, folder=Path(folder))[0]
-        ladder = Ladder(
-            epsilons=(options.epsilon,),
-            delta=DELTA,
-            beside=(training.mechanism(bench.info.count),),
-        )
-        sums = Sums(**{name: tensor.long() for name, tensor in bench.sums.items()})
-        rung = Rung(epsilon=options.epsilon, **noised(sums, ladder, "standard")[0])
+        rung = bench.rung(options.epsilon, beside=(training.mechanism(bench.info.count),))
         self.moments = Moments(bench.statistics, [rung])
         self.settings = CondenseSettings(per_class=10, steps=options.steps, lr=0.05)
 
