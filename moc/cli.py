@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from moc.errors import MocError, StudyError
+from moc.memory import keep_freed_memory
 
 # Idle threads of small tensor operations should sleep: spinning, they starve their neighbours.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -218,6 +219,7 @@ def ui(
 
 def main() -> None:
     """Run the command line; whatever the user can mend is one message and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except MocError as error:

@@ -7,8 +7,10 @@ import torch
 from hypothesis import settings
 
 from moc.data import RealData, load_digits
+from moc.memory import keep_freed_memory
 
 torch.set_num_threads(1)
+keep_freed_memory()
 settings.register_profile("moc", deadline=None)
 settings.load_profile("moc")
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from moc.memory import keep_freed_memory
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -72,6 +74,7 @@ _HERE: list[Workplace] = []
 
 def _enter(workplace: Workplace) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()
     _HERE[:] = [workplace]
 
 
