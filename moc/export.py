@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -126,8 +127,8 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
             "records": len(synthetic),
             "per_class": likely.tolist(),
             "labels": "hard" if bool((synthetic.labels.amax(1) == 1).all()) else "soft",
-            "factor": synthetic.decoder.factor,
-            "training_records": len(synthetic) * synthetic.decoder.factor**2,
+            "decoder": asdict(synthetic.decoder),
+            "training_records": len(synthetic) * synthetic.decoder.count,
         },
         "weights": dict(
             zip(("generalization", "adversarial", "privacy"), trial.weighting.values(), strict=True)

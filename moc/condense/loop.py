@@ -9,7 +9,7 @@ import torch
 
 from moc.condense.pool import Pool
 from moc.condense.scalarise import Normalisation, Scalariser, SmoothTchebycheff
-from moc.data.synthetic import Decoder, SyntheticSet, balanced_labels, one_hot
+from moc.data.synthetic import AS_STORED, Decoder, SyntheticSet, balanced_labels, one_hot
 from moc.discrepancies import FeatureMean, Generalization, Objective, encode
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class CondenseSettings:
         networks: Networks of the bank in each step.
         lr: Adam's learning rate in pixel units, with cosine decay to zero.
         labels: `hard`, or `learned` together with the images (as many more floats as classes).
-        factor: Training images per side of a stored one; 1 stores them as they are.
+        decoder: Training images in each stored one, and their copies. The set is condensed
+            without the copies, which cost time in every step and gained nothing there.
         pool: Networks that are trained on each set while it is condensed, and looked through
             instead of the bank's random ones; 0 for none. Needs samples of T or a proxy. See
             `Pool`.
@@ -50,7 +51,7 @@ class CondenseSettings:
     networks: int = 1
     lr: float = 0.05
     labels: Literal["hard", "learned"] = "hard"
-    factor: int = 1
+    decoder: Decoder = AS_STORED
     pool: int = 0
     pool_age: int = 100
     pool_inner: int = 1
@@ -128,9 +129,8 @@ def _warm_start(
 ) -> Tensor:
     """Images (B, M, *shape) to start from: one warm run for each distinct (rung, seed)."""
     keys = list(dict.fromkeys((task.rung, task.seed) for task in tasks))
-    decoder = Decoder(factor=settings.factor)
-    copies = settings.factor**2
-    y = balanced_labels(settings.per_class * copies, len(evidence.info.classes))
+    decoder = settings.decoder
+    y = balanced_labels(settings.per_class * decoder.factor**2, len(evidence.info.classes))
     start = torch.stack(
         [decoder.pack(evidence.start(y, seed=seed, rung=rung)) for rung, seed in keys]
     )
@@ -152,7 +152,8 @@ class _Batch:
         self, tasks: Sequence[Task], evidence: Evidence, settings: CondenseSettings, start: Tensor
     ) -> None:
         self.evidence = evidence
-        self.decoder = Decoder(factor=settings.factor)
+        self.decoder = settings.decoder
+        self.seen_as = replace(self.decoder, copies=1)
         self.rungs = [task.rung for task in tasks]
         classes = len(evidence.info.classes)
         hard = one_hot(balanced_labels(settings.per_class, classes), classes).to(evidence.device)
@@ -215,9 +216,8 @@ class _Batch:
 
     def records(self) -> tuple[Tensor, Tensor]:
         """Training records (B, M, *shape) and their labels (B, M, c)."""
-        records = self.decoder(self.x).flatten(1, 2)
-        copies = records.shape[1] // self.x.shape[1]
-        return records, self.labels().repeat_interleave(copies, dim=1)
+        records = self.seen_as(self.x).flatten(1, 2)
+        return records, self.labels().repeat_interleave(self.seen_as.count, dim=1)
 
     def _look(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from moc.condense.loop import CondenseSettings, Progress, Task, condense
-from moc.data.synthetic import balanced_index
+from moc.data.synthetic import AS_STORED, balanced_index
 from moc.discrepancies import FeatureMean, Generalization
 from moc.errors import PrivacyError
 from moc.evidence.batches import AttackedBatch, Batches
@@ -109,7 +109,7 @@ def make_proxies(
         [Task(robust_share=0.0, rung=rung, seed=seed) for rung in range(rungs)],
         evidence=moments,
         objectives=(Generalization(FeatureMean()),),
-        settings=replace(settings, per_class=per_class, labels="hard", factor=1, warm=0),
+        settings=replace(settings, per_class=per_class, labels="hard", decoder=AS_STORED, warm=0),
         progress=progress,
     )
     return [Proxy(one.synthetic, moments.device) for one in condensed]

@@ -17,7 +17,7 @@ from moc.errors import DataError
 def save_set(synthetic: SyntheticSet, path: Path) -> Path:
     """Write a set to `path` atomically: readers see the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    meta = {"info": json.dumps(asdict(synthetic.info)), "factor": str(synthetic.decoder.factor)}
+    meta = {name: json.dumps(asdict(getattr(synthetic, name))) for name in ("info", "decoder")}
     part = path.with_suffix(path.suffix + ".part")
     tensors = {"x": synthetic.x.contiguous().cpu(), "labels": synthetic.labels.contiguous().cpu()}
     # As bytes, not by safetensors' own writer, which gives files to their owner alone.
@@ -49,5 +49,12 @@ def load_set(path: Path) -> SyntheticSet:
             info=DataInfo(**info),
             x=file.get_tensor("x"),
             labels=file.get_tensor("labels"),
-            decoder=Decoder(factor=int(meta["factor"])),
+            decoder=_decoder(meta),
         )
+
+
+def _decoder(meta: dict[str, str]) -> Decoder:
+    """The decoder of a stored set; the first versions wrote its factor alone."""
+    if "decoder" in meta:
+        return Decoder(**json.loads(meta["decoder"]))
+    return Decoder(factor=int(meta["factor"]))

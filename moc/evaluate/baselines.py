@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 
 from moc.data.real import as_unit
-from moc.data.synthetic import Decoder, SyntheticSet, balanced_labels, one_hot
+from moc.data.synthetic import AS_STORED, Decoder, SyntheticSet, balanced_labels, one_hot
 from moc.errors import DataError, StudyError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def select(
     *,
     per_class: int,
     seed: int,
-    factor: int = 1,
+    decoder: Decoder = AS_STORED,
 ) -> SyntheticSet:
     """Choose real records, `per_class` stored ones for each class, with hard labels.
 
@@ -43,22 +42,22 @@ def select(
         info: Public facts about the data.
         per_class: Stored records a class.
         seed: Public seed; herding does not use it.
-        factor: Records per side of a stored image, for `DECODED` alone.
+        decoder: Training records in each stored one, for `DECODED` alone.
 
     Raises:
         DataError: If a class has too few records.
-        StudyError: If there is no such baseline, or the factor does not go with it.
+        StudyError: If there is no such baseline, or the decoder does not go with it.
     """
     if name not in (*BASELINES, DECODED):
         raise StudyError(
             f"A baseline of {', '.join((*BASELINES, DECODED))} expected, found {name!r}."
         )
-    if (name == DECODED) != (factor > 1):
+    if (name == DECODED) == decoder.is_trivial:
         raise StudyError(
-            f"{DECODED} needs a factor above 1 and the others the factor 1; "
-            f"found {name} with factor {factor}."
+            f"{DECODED} needs a decoder of several training records and the others none; found "
+            f"{name} with {decoder}."
         )
-    needed = per_class * factor**2
+    needed = per_class * decoder.factor**2
     pick = _PICKS["random" if name == DECODED else name]
     generator = torch.Generator().manual_seed(seed)
     x, chosen = as_unit(x), []
@@ -72,9 +71,7 @@ def select(
         chosen.append(rows[pick(x[rows].flatten(1), needed, generator)])
     records = x[torch.cat(chosen)]
     labels = one_hot(balanced_labels(per_class, len(info.classes)), len(info.classes))
-    if name == DECODED:
-        records = _pack(records, factor)
-    return SyntheticSet(info=info, x=records, labels=labels, decoder=Decoder(factor=factor))
+    return SyntheticSet(info=info, x=decoder.pack(records), labels=labels, decoder=decoder)
 
 
 def _random(x: Tensor, count: int, generator: Generator) -> Tensor:
@@ -116,23 +113,6 @@ def _kmeans(x: Tensor, count: int, generator: Generator) -> Tensor:
     return torch.stack(rows)
 
 
-def _pack(x: Tensor, factor: int) -> Tensor:
-    """Shrink images (m * factor**2, C, H, W) into the tiles that `Decoder` cuts: (m, C, H, W)."""
-    if x.dim() != 4:
-        raise DataError(f"{DECODED} needs images, found records of shape {tuple(x.shape[1:])}.")
-    height, width = x.shape[-2:]
-    rows = [r * height // factor for r in range(factor + 1)]
-    cols = [r * width // factor for r in range(factor + 1)]
-    tiles = x.unflatten(0, (-1, factor, factor))
-    packed = torch.empty_like(tiles[:, 0, 0])
-    for i in range(factor):
-        for j in range(factor):
-            place = slice(rows[i], rows[i + 1]), slice(cols[j], cols[j + 1])
-            size = rows[i + 1] - rows[i], cols[j + 1] - cols[j]
-            packed[..., *place] = F.interpolate(tiles[:, i, j], size=size, mode="area")
-    return packed
-
-
 _PICKS: dict[str, Callable[[Tensor, int, Generator], Tensor]] = {
     "random": _random,
     "herding": _herding,
@@ -143,5 +123,5 @@ BASELINES = tuple(_PICKS)
 """Names of the baselines of every study."""
 
 DECODED = "random-decoded"
-"""Random records, factor**2 times as many, shrunk into the same stored pixels: the fair rival of a
-set with a decoder of that factor."""
+"""Random records in the same stored pixels, shrunk and copied as the decoder wants them: the fair
+rival of a set with that decoder."""

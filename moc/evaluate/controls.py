@@ -158,10 +158,10 @@ def robust_reference(
 
 def _undecoded(real: SyntheticSet, network: Network) -> Tensor:
     """Records (M, *shape) of a set that stores them as they are, where the network is."""
-    if real.decoder.factor != 1:
+    if not real.decoder.is_trivial:
         raise StudyError(
-            f"Controls are made of records stored as they are; this set is decoded by a factor of "
-            f"{real.decoder.factor}. Select real records with factor 1."
+            "Controls are made of records stored as they are; each stored one of this set decodes "
+            f"into {real.decoder.count}. Select real records without a decoder."
         )
     return real.x.to(network.mean.device)
 

@@ -98,11 +98,18 @@ def _choice(card: dict[str, Any]) -> str:
 def _shapes(card: dict[str, Any]) -> str:
     data, synthetic = card["data"], card["synthetic"]
     n = synthetic["training_records"]
+    decoder = synthetic["decoder"]
     tiles = (
-        f" Each stored record holds {synthetic['factor'] ** 2} training records."
-        if synthetic["factor"] > 1
+        f" Each of {synthetic['records']} stored records holds {decoder['factor'] ** 2} of them."
+        if decoder["factor"] > 1
         else ""
     )
+    if decoder["copies"] > 1:
+        tiles += (
+            f" Every record stands there {decoder['copies']} times: once as it was condensed, else "
+            f"under a public noise of ±{decoder['noise']:g} in every pixel. Train on all of them: "
+            "that is how the set was scored."
+        )
     shape = ", ".join(map(str, data["shape"]))
     return (
         f"`x` ({n}, {shape}) holds values in [0, 1], `labels` ({n}, {len(data['classes'])}) label "

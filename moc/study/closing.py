@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moc.data.storage import save_set
+from moc.data.synthetic import AS_STORED
 from moc.evaluate import BASELINES, DECODED, select
 from moc.study.examined import curve_to_json
 from moc.study.folder import read_study, scores_to_json
@@ -34,13 +35,13 @@ def score_baselines(
         return
     x, y = materials.reference
     info, per_class = materials.evidence.info, config.condense.per_class
-    factors = dict.fromkeys(BASELINES, 1)
-    if config.condense.factor > 1:
-        factors[DECODED] = config.condense.factor
-    names = [name for name in factors if ledger.find("baseline", name=name) is None]
+    decoders = dict.fromkeys(BASELINES, AS_STORED)
+    if not config.condense.decoder.is_trivial:
+        decoders[DECODED] = config.condense.decoder
+    names = [name for name in decoders if ledger.find("baseline", name=name) is None]
     for name in names:
         chosen = select(
-            name, x, y, info, per_class=per_class, seed=config.seed, factor=factors[name]
+            name, x, y, info, per_class=per_class, seed=config.seed, decoder=decoders[name]
         )
         save_set(chosen, folder / set_path(name))
     reports = {

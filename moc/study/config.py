@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from moc.data.sources import SOURCES
+from moc.data.synthetic import Decoder
 from moc.discrepancies import DISCREPANCIES
 from moc.errors import MocError, StudyError
 from moc.networks import NetworkSpec
@@ -163,6 +164,7 @@ class CondenseSection(_Section):
 
     `pool` networks are trained on each set while it is condensed, and the discrepancies look
     through them instead of random ones (open studies, and private ones that read a proxy).
+    `factor`, `copies` and `copy_noise` are those of `Decoder`: training images in each stored one.
     """
 
     per_class: int = Field(default=10, gt=0)
@@ -172,10 +174,17 @@ class CondenseSection(_Section):
     lr: float = Field(default=0.05, gt=0)
     labels: Literal["hard", "learned"] = "learned"
     factor: int = Field(default=1, gt=0)
+    copies: int = Field(default=1, gt=0)
+    copy_noise: float = Field(default=0.2, gt=0, le=1)
     pool: int = Field(default=0, ge=0)
     pool_age: int = Field(default=100, gt=0)
     pool_inner: int = Field(default=1, gt=0)
     scalariser: Literal["stch", "linear"] = "stch"
+
+    @property
+    def decoder(self) -> Decoder:
+        """Turns what is stored into training records."""
+        return Decoder(factor=self.factor, copies=self.copies, noise=self.copy_noise)
 
 
 class EvaluateSection(_Section):

@@ -57,7 +57,7 @@ def condense_settings(config: StudyConfig) -> CondenseSettings:
         networks=c.networks,
         lr=c.lr,
         labels=c.labels,
-        factor=c.factor,
+        decoder=c.decoder,
         pool=c.pool,
         pool_age=c.pool_age,
         pool_inner=c.pool_inner,

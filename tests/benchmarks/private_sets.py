@@ -28,6 +28,7 @@ from moc.bank import Bank
 from moc.condense import CondenseSettings, Task, condense
 from moc.data import load
 from moc.data.augment import Augmentation
+from moc.data.synthetic import Decoder
 from moc.discrepancies import FeatureMean, Generalization
 from moc.evaluate import DECODED, PROTOCOLS, fit, make_protocol, select
 from moc.evaluate.robust import correct
@@ -110,10 +111,10 @@ class Bench:
 
     def random(self, per_class: int, seed: int) -> SyntheticSet:
         """Real records of the same stored budget."""
-        factor = self.options.factor
-        name = DECODED if factor > 1 else "random"
+        decoder = Decoder(factor=self.options.factor)
+        name = "random" if decoder.is_trivial else DECODED
         x, y = self.records
-        return select(name, x, y, self.info, per_class=per_class, seed=seed, factor=factor)
+        return select(name, x, y, self.info, per_class=per_class, seed=seed, decoder=decoder)
 
     def condense(self, epsilons: list[float], per_class: int, seed: int) -> list[SyntheticSet]:
         """One set for each epsilon, from noise that is drawn now."""
@@ -121,7 +122,11 @@ class Bench:
             return []
         o = self.options
         settings = CondenseSettings(
-            per_class=per_class, steps=o.steps, lr=o.lr, labels="hard", factor=o.factor
+            per_class=per_class,
+            steps=o.steps,
+            lr=o.lr,
+            labels="hard",
+            decoder=Decoder(factor=o.factor),
         )
         done = condense(
             [Task(robust_share=0.0, rung=rung, seed=seed) for rung in range(len(epsilons))],

@@ -11,6 +11,7 @@ from moc.bank import Bank
 from moc.condense.loop import CondenseSettings, Task, condense
 from moc.condense.scalarise import Normalisation
 from moc.data.real import DataInfo, RealData
+from moc.data.synthetic import Decoder
 from moc.discrepancies import Adversarial, FeatureMean, Generalization, RidgeRisk
 from moc.errors import StudyError
 from moc.evidence.batches import AttackedBatch
@@ -111,11 +112,26 @@ def test_a_private_start_does_not_depend_on_the_records(moments, tmp_path):
 
 
 def test_a_decoded_set_keeps_its_stored_size(samples):
-    settings = CondenseSettings(per_class=2, steps=2, factor=2)
+    settings = CondenseSettings(per_class=2, steps=2, decoder=Decoder(factor=2))
     run = {"evidence": samples, "objectives": (Generalization(FeatureMean()),)}
     one = condense([Task(robust_share=0.0)], settings=settings, **run)[0].synthetic
     records, labels = one.training_records()
     assert (len(one), len(records), len(labels)) == (20, 80, 80)
+
+
+def test_a_set_is_condensed_without_its_copies_and_decoded_with_them(samples):
+    run = {"evidence": samples, "objectives": (Generalization(FeatureMean()),)}
+    plain, copied = (
+        condense(
+            [Task(robust_share=0.0)],
+            settings=CondenseSettings(per_class=2, steps=2, decoder=Decoder(copies=copies)),
+            **run,
+        )[0]
+        for copies in (1, 3)
+    )
+    assert torch.equal(copied.synthetic.x, plain.synthetic.x)
+    assert copied.losses == plain.losses
+    assert len(copied.synthetic.training_records()[0]) == 60
 
 
 def test_anchors_and_progress(samples):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from moc.data import DataInfo, Decoder, SyntheticSet, load_set, save_set
@@ -31,7 +32,11 @@ def sets(draw):
         ),
         x=torch.rand(m, *shape, generator=generator),
         labels=torch.rand(m, len(classes), generator=generator).softmax(1),
-        decoder=Decoder(factor=1 if len(shape) == 1 else draw(st.integers(1, 2))),
+        decoder=Decoder(
+            factor=1 if len(shape) == 1 else draw(st.integers(1, 2)),
+            copies=draw(st.integers(1, 3)),
+            noise=draw(shares),
+        ),
     )
 
 
@@ -59,6 +64,14 @@ def test_a_view_of_a_larger_batch_is_stored_alone(tmp_path):
     loaded = load_set(save_set(one, tmp_path / "set"))
     assert torch.equal(loaded.x, batch[:, 0])
     assert (tmp_path / "set").stat().st_size < 2000
+
+
+def test_sets_of_the_first_versions_are_read(tmp_path):
+    with safe_open(stored(tmp_path / "set"), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in ("x", "labels")}
+        meta = {"info": file.metadata()["info"], "factor": "1"}
+    save_file(tensors, tmp_path / "old", metadata=meta)
+    assert load_set(tmp_path / "old").decoder == Decoder()
 
 
 @given(at=st.integers(0, 10**6))

@@ -165,7 +165,7 @@ def test_vectors_have_controls_too(real, make):
 
 @MAKERS
 def test_sets_that_are_decoded_are_refused(real, network, make):
-    with pytest.raises(StudyError, match="factor of 2"):
+    with pytest.raises(StudyError, match="decodes into 4"):
         make(replace(real, decoder=Decoder(factor=2)), network, 0)
 
 
