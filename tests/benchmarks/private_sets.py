@@ -65,6 +65,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=int, default=3, help="noise, start and networks are redrawn for each")
     add("--trained", type=int, default=2, help="networks trained on each set")
     add("--protocol", choices=PROTOCOLS, default="fast", help="by which they are trained")
+    add("--no-real", action="store_true", help="no random real images beside the sets")
     add("--threads", type=int, default=1)
     return parser.parse_args(arguments)
 
@@ -101,7 +102,7 @@ class Bench:
         for seed in range(self.options.seeds):
             for per_class in self.options.per_class:
                 done = {(c["set"], c["seed"], c["per_class"]) for c in self.cells()}
-                if ("random", seed, per_class) not in done:
+                if not self.options.no_real and ("random", seed, per_class) not in done:
                     self.measure("random", self.random(per_class, seed), per_class, seed)
                 todo = [e for e in self.options.epsilons if (repr(e), seed, per_class) not in done]
                 for epsilon, synthetic in zip(

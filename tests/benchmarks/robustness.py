@@ -71,6 +71,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--records-full", type=int, default=200, help="of the other tiers")
     add("--architectures", nargs="*", default=[], help="to transfer to, clean and fast")
     add("--adversarial-training", action="store_true", help="on S as well, clean and fast")
+    add("--copies", nargs="*", type=int, default=[], help="every set also with so many (Decoder)")
     add("--no-controls", action="store_true")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1)

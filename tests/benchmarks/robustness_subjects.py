@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
@@ -79,6 +80,11 @@ class Subjects:
         self.seed = SEED + 1000 * options.seed
         self._real, self.reference = lru_cache(self._draw), lru_cache(self._teach)
         self.made = dict((*self._stored(), *self._controls()))
+        self.made |= {
+            f"{name}, {copies} copies": (f"{drawn}, {copies} copies", partial(copied, make, copies))
+            for name, (drawn, make) in list(self.made.items())
+            for copies in options.copies
+        }
 
     def _stored(self) -> Iterator[tuple[str, tuple[str, Callable[[int], SyntheticSet]]]]:
         for folder, *trials in self._options.study:
@@ -144,6 +150,12 @@ class Subjects:
         network = build(spec, self.info, seed=0)
         network.load_state_dict(torch.load(path, weights_only=True))
         return network.requires_grad_(False)
+
+
+def copied(make: Callable[[int], SyntheticSet], copies: int, number: int) -> SyntheticSet:
+    """The same stored records, decoded into copies under public noise."""
+    stored = make(number)
+    return replace(stored, decoder=replace(stored.decoder, copies=copies))
 
 
 def say(text: str) -> None:

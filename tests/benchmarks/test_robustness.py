@@ -85,12 +85,14 @@ def test_a_run_measures_every_cell_once_and_a_killed_one_goes_on(tmp_path, capsy
 def test_stored_sets_are_measured_on_the_records_that_their_study_reserved(tmp_path, capsys):
     config = study_of(tmp_path / "study")
     options = ["--out", str(tmp_path / "out"), *QUICK, "--no-controls"]
-    options += ["--study", str(tmp_path / "study"), "trial-000"]
+    options += ["--study", str(tmp_path / "study"), "trial-000", "--copies", "3"]
     found = parts(parse(options))
     assert (len(found["train"]), len(found["test"])) == (1197, config.data.test)
     main(options)
     printed = capsys.readouterr().out
-    assert "\n| study trial-000 |" in printed
+    for row in ("study trial-000", "random real"):
+        assert f"\n| {row} |" in printed
+        assert f"\n| {row}, 3 copies |" in printed
     assert f"clean on all {config.data.test}" in printed
     assert REFERENCE + " |" not in printed
 
