@@ -42,8 +42,15 @@ def test_the_stored_form_survives(study, tmp_path):
     assert ours.info == theirs.info
 
 
-def test_npz_holds_decoded_training_records(study, tmp_path):
-    tiled = replace(fake_set((1, 8, 8)), decoder=Decoder(factor=2))
+@pytest.mark.parametrize(
+    ("decoder", "words"),
+    [
+        (Decoder(factor=2), "stored records holds 4 of them"),
+        (Decoder(copies=3, noise=0.1), "stands there 3 times"),
+    ],
+)
+def test_npz_holds_decoded_training_records(study, tmp_path, decoder, words):
+    tiled = replace(fake_set((1, 8, 8)), decoder=decoder)
     save_set(tiled, study.folder / study.trials[0].set_path)
     folder = export_set(study, 0, tmp_path / "out", format="npz")
     arrays = np.load(folder / "set.npz")
@@ -51,6 +58,7 @@ def test_npz_holds_decoded_training_records(study, tmp_path):
     np.testing.assert_array_equal(arrays["x"], x.numpy())
     np.testing.assert_array_equal(arrays["labels"], labels.numpy())
     assert strict(folder / "card.json")["synthetic"]["training_records"] == len(x)
+    assert words in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("form", ["safetensors", "npz"])
