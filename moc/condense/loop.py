@@ -41,7 +41,7 @@ class CondenseSettings:
             instead of the bank's random ones; 0 for none. Needs samples of T or a proxy. See
             `Pool`.
         pool_age: Steps after which a network of the pool is replaced.
-        pool_inner: Steps that it takes each time.
+        pool_inner: Steps that it takes each time, of at most 128 training records.
         scalariser: Joins the losses.
     """
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _LR, _MOMENTUM, _DECAY = 0.03, 0.9, 5e-4  # SGD as in the fast protocol's first epochs
 _CENTRE_IMAGES = 64
+_BATCH = 128
+"""Records of the set in each step of training, at most."""
 
 
 @dataclass
@@ -49,8 +51,8 @@ class Pool:
         """
         self._bank, self._age, self._inner = bank, age, inner
         self._next = seed * 1_000_003
-        generator = torch.Generator().manual_seed(self._next)
-        noise = torch.rand(_CENTRE_IMAGES, *bank.info.shape, generator=generator)
+        self._generator = torch.Generator().manual_seed(self._next)
+        noise = torch.rand(_CENTRE_IMAGES, *bank.info.shape, generator=self._generator)
         self._noise = noise.to(bank.device)
         self._networks = [self._fresh(age * (i + 1) // size) for i in range(size)]
 
@@ -64,8 +66,10 @@ class Pool:
         one = self._networks[place]
         network = one.member.network.requires_grad_(True)
         for _ in range(self._inner):
+            index = torch.randperm(len(records), generator=self._generator)[:_BATCH]
+            index = index.sort().values.to(records.device)
             one.optimiser.zero_grad(set_to_none=True)
-            F.cross_entropy(network(records), labels).backward()
+            F.cross_entropy(network(records[index]), labels[index]).backward()
             one.optimiser.step()
         network.requires_grad_(False)
         one.member.set_centre(self._noise)

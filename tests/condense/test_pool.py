@@ -94,3 +94,17 @@ def test_the_random_state_of_the_process_is_left_alone(records):
     torch.manual_seed(5)
     make().train(0, *records)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_large_sets_are_trained_on_in_batches_that_differ():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(300, 1, 8, 8, generator=generator)
+    labels = F.one_hot(torch.arange(300) % 2, 2).float()
+    pool, seen = make(size=1, age=1000, inner=2), []
+    pool.member(0).network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    pool.train(0, x, labels)
+    first, second = (batch for batch in seen if len(batch) == 128)
+    assert not torch.equal(first, second)
+    for batch in (first, second):
+        assert (torch.cdist(batch.flatten(1), x.flatten(1)).amin(1) < 0.1).all()
+        assert len(batch.unique(dim=0)) == 128
