@@ -257,7 +257,9 @@ class _Batch:
         return torch.where((self.weights > 1 - 1e-9).any(1), alone, joined)
 
     def finish(self, objectives: Sequence[Objective]) -> list[Condensed]:
-        losses = self.losses(objectives, range(_FINAL_VIEWS)).tolist()
+        # One view at a time: each holds its graph, through all records and layers, until it goes.
+        views = [self.losses(objectives, range(k, k + 1)).detach() for k in range(_FINAL_VIEWS)]
+        losses = torch.stack(views).mean(0).tolist()
         labels, x = self.labels().detach().cpu(), self.x.detach().cpu()
         info = self.evidence.info
         sets = [

@@ -1,6 +1,7 @@
 """Condensation: batches equal single runs, losses fall, and private starts read no record."""
 
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -184,3 +185,43 @@ def test_a_release_has_no_pool(moments):
             objectives=(Generalization(FeatureMean()),),
             settings=settings,
         )
+
+
+class Kept(torch.autograd.Function):
+    """The identity; an object lives as long as the graph that it is in."""
+
+    alive = weakref.WeakSet()
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.kept = Link()
+        Kept.alive.add(ctx.kept)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Link:
+    """Something that weak references can see."""
+
+
+class Watched(Generalization):
+    """Notes how many graphs of losses are alive whenever another one is made."""
+
+    def __init__(self):
+        super().__init__(FeatureMean())
+        self.graphs = []
+
+    def forward(self, encoded, view):
+        self.graphs.append(len(Kept.alive))
+        return Kept.apply(super().forward(encoded, view))
+
+
+def test_one_graph_at_a_time_is_held(samples):
+    watched = Watched()
+    run = {"evidence": samples, "objectives": (watched,)}
+    condense([Task(robust_share=0.0)], settings=CondenseSettings(per_class=2, steps=3), **run)
+    assert len(watched.graphs) > 10
+    assert max(watched.graphs) <= 1
