@@ -17,8 +17,8 @@ from moc.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 torch.set_num_threads(1)
-for step in range(20):
-    if step == 5:
+for step in range(120):
+    if step == 20:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(10_000_000)  # more than glibc ever keeps by itself
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

@@ -187,19 +187,20 @@ def test_a_release_has_no_pool(moments):
         )
 
 
+ALIVE = weakref.WeakSet()
+
+
 class Kept(torch.autograd.Function):
     """The identity; an object lives as long as the graph that it is in."""
-
-    alive = weakref.WeakSet()
 
     @staticmethod
     def forward(ctx, x):
         ctx.kept = Link()
-        Kept.alive.add(ctx.kept)
+        ALIVE.add(ctx.kept)
         return x.clone()
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(_, gradient):
         return gradient
 
 
@@ -215,7 +216,7 @@ class Watched(Generalization):
         self.graphs = []
 
     def forward(self, encoded, view):
-        self.graphs.append(len(Kept.alive))
+        self.graphs.append(len(ALIVE))
         return Kept.apply(super().forward(encoded, view))
 
 
