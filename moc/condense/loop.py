@@ -130,7 +130,7 @@ def _warm_start(
     """Images (B, M, *shape) to start from: one warm run for each distinct (rung, seed)."""
     keys = list(dict.fromkeys((task.rung, task.seed) for task in tasks))
     decoder = settings.decoder
-    y = balanced_labels(settings.per_class * decoder.factor**2, len(evidence.info.classes))
+    y = balanced_labels(settings.per_class * decoder.tiles, len(evidence.info.classes))
     start = torch.stack(
         [decoder.pack(evidence.start(y, seed=seed, rung=rung)) for rung, seed in keys]
     )

@@ -41,9 +41,14 @@ class Decoder:
     noise: float = 0.2
 
     @property
+    def tiles(self) -> int:
+        """Training images in each stored one, before they are copied: factor**2."""
+        return self.factor**2
+
+    @property
     def count(self) -> int:
-        """Training records for each stored one: factor**2 * copies."""
-        return self.factor**2 * self.copies
+        """Training records for each stored one: tiles * copies."""
+        return self.tiles * self.copies
 
     @property
     def is_trivial(self) -> bool:
@@ -101,10 +106,10 @@ class Decoder:
             return x
         if x.dim() != 4:
             raise self._needs_images(x)
-        tiles = x.unflatten(0, (-1, self.factor**2))
+        tiles = x.unflatten(0, (-1, self.tiles))
         h, w = x.shape[-2:]
         packed = x.new_zeros(len(tiles), *x.shape[1:])
-        for tile in range(self.factor**2):
+        for tile in range(self.tiles):
             i, j = divmod(tile, self.factor)
             rows = slice(i * h // self.factor, (i + 1) * h // self.factor)
             columns = slice(j * w // self.factor, (j + 1) * w // self.factor)

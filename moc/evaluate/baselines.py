@@ -57,7 +57,7 @@ def select(
             f"{DECODED} needs a decoder of several training records and the others none; found "
             f"{name} with {decoder}."
         )
-    needed = per_class * decoder.factor**2
+    needed = per_class * decoder.tiles
     pick = _PICKS["random" if name == DECODED else name]
     generator = torch.Generator().manual_seed(seed)
     x, chosen = as_unit(x), []

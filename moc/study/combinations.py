@@ -104,7 +104,7 @@ def _moments(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[boo
 
 def _proxy(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[bool, str]]:
     """What a proxy cannot be asked for."""
-    needed = config.condense.per_class * config.condense.factor**2
+    needed = config.condense.per_class * config.condense.decoder.tiles
     yield (
         config.objectives.adversarial == "release",
         "adversarial = 'release' reads a second round of moments, and evidence = 'proxy' in "
