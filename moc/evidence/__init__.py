@@ -20,7 +20,8 @@ from moc.evidence.membership import MembershipReport
 from moc.evidence.moments import Moments
 from moc.evidence.noise import Tier
 from moc.evidence.reference import reference_records
-from moc.evidence.release import Ladder, Rung, draw
+from moc.evidence.release import Ladder, draw
+from moc.evidence.rungs import Rung
 from moc.evidence.samples import Samples
 from moc.evidence.statistics import RecordAttack, Statistics
 from moc.evidence.views import Target, View

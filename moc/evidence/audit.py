@@ -14,12 +14,14 @@ from moc.errors import PrivacyError
 from moc.evidence.gaussian_audit import AuditReport, audit_release
 from moc.evidence.handling import HandlingReport, audit_handling
 from moc.evidence.isolation import probes, require_isolated
-from moc.evidence.release import Rung, noised
+from moc.evidence.release import noised
+from moc.evidence.rungs import as_rungs
 from moc.evidence.statistics import CLIP, GRID
 
 if TYPE_CHECKING:
     from moc.evidence.noise import Tier
     from moc.evidence.release import Ladder
+    from moc.evidence.rungs import Rung
     from moc.evidence.statistics import RecordAttack, Statistics
     from moc.evidence.sums import Sums
 
@@ -70,7 +72,13 @@ def audit_study(
     return (
         audit_bank(statistics, attack=attack),
         audit_handling(statistics, ladder, tier),
-        *audit_release(ladder, tier=tier, mean=statistics.mean, second=statistics.second),
+        *audit_release(
+            ladder,
+            tier=tier,
+            mean=statistics.mean,
+            second=statistics.second,
+            counts=statistics.counts,
+        ),
     )
 
 
@@ -102,10 +110,7 @@ def stand_in(statistics: Statistics, ladder: Ladder, tier: Tier) -> list[Rung]:
         tier: How noise is drawn.
     """
     sums = statistics.sums(probes(statistics.bank.info, statistics.batch))
-    return [
-        Rung(epsilon=epsilon, **tensors)
-        for epsilon, tensors in zip(ladder.epsilons, noised(sums, ladder, tier), strict=True)
-    ]
+    return as_rungs(noised(sums, ladder, tier), ladder)
 
 
 def norm_of(sums: Sums) -> float:

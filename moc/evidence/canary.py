@@ -47,16 +47,16 @@ def invert(k: int, member: Member, x: Tensor, y: Tensor, /) -> Tensor:
     return 1.0 - x
 
 
-def hostile(mean: float = 1.0, second: float = 0.0) -> Statistics:
+def hostile(mean: float = 1.0, second: float = 0.0, counts: float = 0.0) -> Statistics:
     """Statistics under one network that bounds nothing, with these block weights."""
     bank = _LoudBank(info=_INFO, specs=(), seed=0)
-    return Statistics(bank=bank, networks=1, mean=mean, second=second, batch=32)
+    return Statistics(bank=bank, networks=1, mean=mean, second=second, counts=counts, batch=32)
 
 
-def neighbours(mean: float = 1.0, second: float = 0.0) -> tuple[Sums, Sums]:
+def neighbours(mean: float = 1.0, second: float = 0.0, counts: float = 0.0) -> tuple[Sums, Sums]:
     """Sums of 20 quiet records, and of these and the canary, all of them attacked by `invert`."""
     x, y = torch.zeros(_INFO.count, 1), torch.arange(_INFO.count) % 2
-    statistics = hostile(mean, second)
+    statistics = hostile(mean, second, counts)
     return (
         statistics.sums(Records(x=x[:-1], y=y[:-1]), attack=invert),
         statistics.sums(Records(x=x, y=y), attack=invert),

@@ -78,6 +78,7 @@ def audit_release(
     tier: Tier = "standard",
     mean: float = 1.0,
     second: float = 0.0,
+    counts: float = 0.0,
     runs: int | None = None,
 ) -> tuple[AuditReport, ...]:
     """Audit every rung, and all rungs read together, by the mu-GDP test of arXiv 2302.07956.
@@ -94,11 +95,12 @@ def audit_release(
         tier: How noise is drawn.
         mean: Weight of the class-mean block.
         second: Weight of the second-moment block.
+        counts: Weight of the class counts.
         runs: Runs with the canary, and as many without it; by default 200,000, of the hardened
             tier, which is slower, 20,000.
     """
     runs = runs or _RUNS[tier]
-    without, present = neighbours(mean, second)
+    without, present = neighbours(mean, second, counts)
     move = (present - without).flat().double()
     size = float(move.norm())
     multipliers = ladder.multipliers()
@@ -125,12 +127,16 @@ def _scores(
     for each coordinate by itself.
     """
     each = -(-runs // _CALLS)
-    many = Sums(first=sums.first.repeat(each, 1, 1), second=sums.second.repeat(each, 1))
+    many = Sums(
+        first=sums.first.repeat(each, 1, 1),
+        second=sums.second.repeat(each, 1),
+        counts=sums.counts.repeat(each),
+    )
     shift = float(direction @ origin.flat().double())
     found: list[list[Tensor]] = [[] for _ in ladder.epsilons]
     for _ in range(_CALLS):
         for rung, noised in zip(found, release.noised(many, ladder, tier), strict=True):
-            blocks = [noised["first"].reshape(each, -1), noised["second"].reshape(each, -1)]
+            blocks = [noised[name].reshape(each, -1) for name in ("first", "second", "counts")]
             rung.append(torch.cat(blocks, dim=1) @ direction - shift)
     return [torch.cat(rung)[:runs] for rung in found]
 

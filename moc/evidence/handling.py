@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from moc.evidence.noise import Tier
-    from moc.evidence.release import Ladder, Rung
+    from moc.evidence.release import Ladder
+    from moc.evidence.rungs import Rung
     from moc.evidence.statistics import Statistics
 
+_BLOCKS = ("first", "second", "counts")
 _DRAWS = 1000  # of noise; among so many, a seed of 17 bits repeats itself
 
 
@@ -75,7 +77,7 @@ def audit_handling(statistics: Statistics, ladder: Ladder, tier: Tier) -> Handli
 
 def _published(statistics: Statistics, ladder: Ladder, tier: Tier) -> Iterator[str]:
     sums = statistics.sums(probes(statistics.bank.info, statistics.batch))
-    shapes = {"first": sums.first.shape, "second": sums.second.shape}
+    shapes = {name: getattr(sums, name).shape for name in _BLOCKS}
     drawn = [release.noised(sums, ladder, tier) for _ in range(3)]
     for rungs in zip(*drawn, strict=True):
         if any({name: t.shape for name, t in rung.items()} != shapes for rung in rungs):
@@ -108,7 +110,7 @@ def _stored(statistics: Statistics, ladder: Ladder, tier: Tier) -> Iterator[str]
             yield f"no release can be drawn: {error}"
             return
         for a, b in zip(first, again, strict=True):
-            if not (torch.equal(a.first, b.first) and torch.equal(a.second, b.second)):
+            if not all(torch.equal(getattr(a, name), getattr(b, name)) for name in _BLOCKS):
                 yield f"the stored rung of epsilon {a.epsilon:g} does not read back the same"
         starts.append(Moments(statistics, first).start(public.y[:20], seed=0, rung=0))
     if not torch.equal(*starts):

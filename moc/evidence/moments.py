@@ -10,6 +10,7 @@ import torch
 
 from moc.errors import StudyError
 from moc.evidence.base import Evidence
+from moc.evidence.shares import class_shares
 from moc.evidence.views import MomentTarget, Target, View
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from moc.bank import Member
-    from moc.evidence.release import Rung
+    from moc.evidence.rungs import Rung
     from moc.evidence.statistics import Statistics
 
 
@@ -85,12 +86,17 @@ class MomentView(View):
 class _Rung:
     first: Tensor  # (K, c, d) over N
     second: Tensor | None  # (K, p, p) over N
+    shares: Tensor  # (c,) of each class in T
 
 
 def _read(statistics: Statistics, rung: Rung) -> _Rung:
     first, second = statistics.normalise(rung.first, rung.second)
     device = statistics.bank.device
-    return _Rung(first=first.to(device), second=None if second is None else _psd(second).to(device))
+    return _Rung(
+        first=first.to(device),
+        second=None if second is None else _psd(second).to(device),
+        shares=class_shares(statistics, rung).to(device),
+    )
 
 
 def _psd(matrix: Tensor) -> Tensor:
@@ -106,4 +112,5 @@ def _target(rungs: list[_Rung], k: int, member: Member, read: Sequence[int]) -> 
         member=member,
         sums=torch.stack([rung.first[k] for rung in chosen]),
         second=torch.stack(seconds) if seconds else None,
+        shares=torch.stack([rung.shares for rung in chosen]),
     )

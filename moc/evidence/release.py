@@ -79,21 +79,6 @@ class Ladder:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rung:
-    """The sums as one reader may see them.
-
-    Attributes:
-        epsilon: Nominal epsilon of the rung; infinity for exact sums of an open study.
-        first: Class sums with noise (K, c, d), float64, in grid steps.
-        second: Second moments with noise (K, p(p+1)/2), likewise.
-    """
-
-    epsilon: float
-    first: Tensor
-    second: Tensor
-
-
 def draw(
     ledger: Ledger,
     statistics: Statistics,
@@ -104,7 +89,7 @@ def draw(
     tier: Tier = "standard",
     attack: NamedAttack | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Rung]:
+) -> list[rungs.Rung]:
     """Draw the release, or read back the one that was drawn.
 
     Args:
@@ -148,11 +133,8 @@ def draw(
         rungs.store(noised(sums, ladder, tier), claims, paths)
         del sums
     ledger.finish(key)
-    epsilons = ladder.epsilons if ladder is not None else (math.inf,)
-    return [
-        Rung(epsilon=epsilon, **rungs.load(path, claim))
-        for epsilon, claim, path in zip(epsilons, claims, paths, strict=True)
-    ]
+    found = [rungs.load(*one) for one in zip(paths, claims, strict=True)]
+    return rungs.as_rungs(found, ladder)
 
 
 def sharded_sums(statistics: Statistics, records: Records, shards: int) -> Sums:
@@ -180,7 +162,7 @@ def _access(key: str, ladder: Ladder | None, tier: Tier, *, purpose: str) -> Acc
 
 def noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tensor]]:
     """The sums with the noise of each rung; all noise is drawn here and nowhere else."""
-    cut = sums.first.numel()
+    sizes = [sums.first.numel(), sums.second.numel(), sums.counts.numel()]
     values = sums.flat().double()
     vectors, before = [], 0.0
     for multiplier in ladder.multipliers() if ladder is not None else ():
@@ -188,10 +170,12 @@ def noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tens
         values = values + gaussian(len(values), std=std, tier=tier)
         vectors.append(values)
         before = multiplier
+    blocks = [value.split(sizes) for value in (vectors or [values])]
     return [
         {
-            "first": value[:cut].reshape(sums.first.shape),
-            "second": value[cut:].reshape(sums.second.shape),
+            "first": first.reshape(sums.first.shape),
+            "second": second.reshape(sums.second.shape),
+            "counts": counts,
         }
-        for value in (vectors or [values])
+        for first, second, counts in blocks
     ]

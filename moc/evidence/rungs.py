@@ -1,26 +1,55 @@
-"""Rungs of a release on disk: one file each, written together or not at all, never over another."""
+"""Rungs of a release, and their files: written together or not at all, never over another."""
 
 from __future__ import annotations
 
+import math
 import shutil
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from moc.errors import PrivacyError
 from moc.evidence.access import ADJACENCY, UNIT
 from moc.evidence.accountant import ACCOUNTANT
-from moc.evidence.statistics import GRID
+from moc.evidence.sums import GRID, left_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor
-
     from moc.evidence.access import Access
     from moc.evidence.release import Ladder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """The sums as one reader may see them.
+
+    Attributes:
+        epsilon: Nominal epsilon of the rung; infinity for exact sums of an open study.
+        first: Class sums with noise (K, c, d), float64, in grid steps.
+        second: Second moments with noise (K, p(p+1)/2), likewise.
+        noise: Standard deviation of the noise over C; 0 for exact sums.
+        counts: Records of each class with noise (c,), likewise; (0,) if they were left out.
+    """
+
+    epsilon: float
+    first: Tensor
+    second: Tensor
+    noise: float
+    counts: Tensor = field(default_factory=left_out)
+
+
+def as_rungs(found: Sequence[dict[str, Tensor]], ladder: Ladder | None) -> list[Rung]:
+    """What `noised` gave, as the rungs of `ladder`."""
+    steps = zip(ladder.epsilons, ladder.multipliers(), strict=True) if ladder else [(math.inf, 0.0)]
+    return [
+        Rung(epsilon=epsilon, noise=noise, **sums)
+        for (epsilon, noise), sums in zip(steps, found, strict=True)
+    ]
 
 
 def claims(access: Access, ladder: Ladder | None) -> list[dict[str, str]]:

@@ -1,11 +1,12 @@
 """The bounded per-record statistics whose sums are the moments of T.
 
 For record i and network k of a public bank, with features φ of norm one, the vector v_i holds
-√(w₁/K) φ ⊗ onehot(y_i) and √(w₂/K) vech(ψψᵀ) for every k. ψ are the features after the network's
-public projection; vech keeps the upper triangle, with √2 off the diagonal so that its norm is that
-of the whole matrix. One joint clip bounds ‖v_i‖ by C = 1, and every coordinate is rounded towards
-zero on a grid of 2⁻²⁰. The int64 sum Σ v_i is therefore exact, the same for any order, batch and
-shard, and moves by at most C when a record is added or removed, whatever K and the classes are.
+√(w₁/K) φ ⊗ onehot(y_i) and √(w₂/K) vech(ψψᵀ) for every k, and √w₀ onehot(y_i) once. ψ are the
+features after the network's public projection; vech keeps the upper triangle, with √2 off the
+diagonal so that its norm is that of the whole matrix. One joint clip bounds ‖v_i‖ by C = 1, and
+every coordinate is rounded towards zero on a grid of 2⁻²⁰. The int64 sum Σ v_i is therefore exact,
+the same for any order, batch and shard, and moves by at most C when a record is added or removed,
+whatever K and the classes are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 
 from moc.data.real import as_unit
 from moc.errors import PrivacyError
-from moc.evidence.sums import Sums
+from moc.evidence.sums import GRID, Sums, to_grid
 from moc.evidence.triangle import unvech, vech
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 CLIP = 1.0
 """C, fixed a priori: the most that one record contributes, in L2 norm."""
-
-GRID = 2**20
-"""Steps of the integer grid per unit."""
 
 
 class RecordAttack(Protocol):
@@ -52,7 +50,9 @@ class Statistics:
         bank: The public networks.
         networks: How many of them, K.
         mean: Weight w₁ of the class-mean block.
-        second: Weight w₂ of the second-moment block; 0 leaves it out. w₁ + w₂ = 1.
+        second: Weight w₂ of the second-moment block; 0 leaves it out.
+        counts: Weight w₀ of the number of records in each class; 0 leaves it out, and the classes
+            are then taken to be of one size. w₀ + w₁ + w₂ = 1.
         batch: Records at a time. Every batch is padded to this size, so that a record meets the
             same arithmetic whatever batch and shard it travels in. A multiple of 64: of other
             numbers, kernels round the last rows in their own way (`moc.evidence.isolation` looks).
@@ -62,14 +62,16 @@ class Statistics:
     networks: int
     mean: float = 1.0
     second: float = 0.0
+    counts: float = 0.0
     batch: int = 256
 
     def __post_init__(self) -> None:
         """Check the weights, and that all networks have as many features."""
-        if min(self.mean, self.second) < 0 or not math.isclose(self.mean + self.second, 1.0):
+        weights = (self.mean, self.second, self.counts)
+        if min(weights) < 0 or not math.isclose(sum(weights), 1.0):
             raise PrivacyError(
                 "Block weights of a release must be non-negative and sum to one, "
-                f"found {self.mean} and {self.second}."
+                f"found {self.mean}, {self.second} and {self.counts}."
             )
         kinds = range(min(self.networks, len(self.bank.specs)))
         if len(sizes := {self.bank.member(k).dimension for k in kinds}) > 1:
@@ -90,9 +92,10 @@ class Statistics:
         names = ", ".join(spec.name for spec in bank.specs)
         augmented = "" if bank.augmentation is None else ", augmented"
         second = f", second moments of {bank.width or 'all'} features" if self.second > 0 else ""
+        counts = f", {self.counts:g} for class counts" if self.counts > 0 else ""
         return (
             f"{self.networks} public networks ({names}, seed {bank.seed}{augmented}{second}; "
-            f"block weights {self.mean:g} and {self.second:g})"
+            f"block weights {self.mean:g} and {self.second:g}{counts})"
         )
 
     def zeros(self) -> Sums:
@@ -101,6 +104,7 @@ class Statistics:
         return Sums(
             first=torch.zeros(shape, dtype=torch.int64),
             second=torch.zeros(self.networks, self.triangle, dtype=torch.int64),
+            counts=torch.zeros(shape[1] if self.counts > 0 else 0, dtype=torch.int64),
         )
 
     def sums(
@@ -126,6 +130,10 @@ class Statistics:
             scale = self._clip_factors(features)
             for k, phi in enumerate(features):
                 self._accumulate(total, k, phi, scale, y)
+            if self.counts > 0:
+                ones = scale.new_ones(len(y), 1)
+                counted = to_grid(ones, math.sqrt(self.counts) * scale[: len(y)])
+                total.counts.index_add_(0, y, counted[:, 0])
             if progress is not None:
                 progress(done, len(records.y))
         return total.to("cpu")
@@ -154,7 +162,8 @@ class Statistics:
 
     def _clip_factors(self, features: list[Tensor]) -> Tensor:
         """min(1, C / ‖v_i‖) for each record (batch,); zero for a record that is not finite."""
-        square = torch.zeros(self.batch, dtype=torch.float64, device=self.bank.device)
+        device = self.bank.device
+        square = torch.full((self.batch,), self.counts, dtype=torch.float64, device=device)
         for k, phi in enumerate(features):
             square += self.mean / self.networks * phi.square().sum(1)
             if self.second > 0:
@@ -166,11 +175,11 @@ class Statistics:
 
     def _accumulate(self, total: Sums, k: int, phi: Tensor, scale: Tensor, y: Tensor) -> None:
         """Add what the records with labels `y` contribute; only then is the padding cut off."""
-        first = _to_grid(phi, math.sqrt(self.mean / self.networks) * scale)
+        first = to_grid(phi, math.sqrt(self.mean / self.networks) * scale)
         total.first[k].index_add_(0, y, first[: len(y)])
         if self.second > 0:
             products = vech(self.bank.member(k).compact(phi))
-            second = _to_grid(products, math.sqrt(self.second / self.networks) * scale)
+            second = to_grid(products, math.sqrt(self.second / self.networks) * scale)
             total.second[k] += second[: len(y)].sum(0)
 
     def normalise(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -186,12 +195,3 @@ class Statistics:
             return sums.float(), None
         matrix = unvech(second / (unit * math.sqrt(self.second / self.networks)))
         return sums.float(), matrix.float()
-
-
-def _to_grid(values: Tensor, scale: Tensor) -> Tensor:
-    """Scale rows and round them towards zero on the grid, so that no norm can grow.
-
-    A row of scale 0 gives zeros even where its values are not finite.
-    """
-    scale = scale[:, None]
-    return torch.where(scale > 0, values * scale * GRID, 0.0).trunc().to(torch.int64)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+GRID = 2**20
+"""Steps of the integer grid per unit."""
+
+
+def left_out() -> Tensor:
+    """A block of no coordinates."""
+    return torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,23 +23,46 @@ class Sums:
     Attributes:
         first: (K, c, d) int64.
         second: (K, p(p+1)/2) int64; p(p+1)/2 = 0 where the second moment is left out.
+        counts: Records of each class (c,) int64; (0,) where they are left out.
     """
 
     first: Tensor
     second: Tensor
+    counts: Tensor = field(default_factory=left_out)
 
     def __add__(self, other: Sums) -> Sums:
         """Join two shards, exactly."""
-        return Sums(first=self.first + other.first, second=self.second + other.second)
+        return Sums(
+            first=self.first + other.first,
+            second=self.second + other.second,
+            counts=self.counts + other.counts,
+        )
 
     def __sub__(self, other: Sums) -> Sums:
         """What `other` lacks, exactly."""
-        return Sums(first=self.first - other.first, second=self.second - other.second)
+        return Sums(
+            first=self.first - other.first,
+            second=self.second - other.second,
+            counts=self.counts - other.counts,
+        )
 
     def flat(self) -> Tensor:
         """All coordinates side by side, int64: the vector whose L2 norm the clip bounds."""
-        return torch.cat([self.first.flatten(), self.second.flatten()])
+        return torch.cat([self.first.flatten(), self.second.flatten(), self.counts])
 
     def to(self, device: str) -> Sums:
         """The same on a device."""
-        return Sums(first=self.first.to(device), second=self.second.to(device))
+        return Sums(
+            first=self.first.to(device),
+            second=self.second.to(device),
+            counts=self.counts.to(device),
+        )
+
+
+def to_grid(values: Tensor, scale: Tensor) -> Tensor:
+    """Scale rows and round them towards zero on the grid, so that no norm can grow.
+
+    A row of scale 0 gives zeros even where its values are not finite.
+    """
+    scale = scale[:, None]
+    return torch.where(scale > 0, values * scale * GRID, 0.0).trunc().to(torch.int64)

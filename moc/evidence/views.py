@@ -32,6 +32,10 @@ class Target(ABC):
         """Sum of the features of each class over N: (B or 1, c, d)."""
 
     @abstractmethod
+    def class_shares(self) -> Tensor:
+        """Share of each class in the records: (B or 1, c); 0 for a class that has none."""
+
+    @abstractmethod
     def quadratic(self, predictor: Tensor) -> Tensor:
         """Mean of ‖Wᵀψ‖² over the records for predictors W (B, p, c): (B,)."""
 
@@ -86,6 +90,11 @@ class FeatureTarget(Target):
         """See `Target`."""
         return self.labels.mT @ self.features / self.features.shape[1]
 
+    def class_shares(self) -> Tensor:
+        """See `Target`."""
+        shares = self.labels.mean(-2)
+        return shares if shares.dim() == 2 else shares[None]
+
     def quadratic(self, predictor: Tensor) -> Tensor:
         """See `Target`."""
         return (self.member.compact(self.features) @ predictor).square().sum(2).mean(1)
@@ -97,15 +106,23 @@ class FeatureTarget(Target):
 
 @dataclass(frozen=True, kw_only=True)
 class MomentTarget(Target):
-    """First moments (B, c, d) and, where they were released, second moments (B, p, p), over N."""
+    """First moments (B, c, d) and, where they were released, second moments (B, p, p), over N.
+
+    And the share of each class (B, c), above 0, as far as it is known.
+    """
 
     member: Member
     sums: Tensor
     second: Tensor | None
+    shares: Tensor
 
     def class_sums(self) -> Tensor:
         """See `Target`."""
         return self.sums
+
+    def class_shares(self) -> Tensor:
+        """See `Target`."""
+        return self.shares
 
     def quadratic(self, predictor: Tensor) -> Tensor:
         """See `Target`."""

@@ -73,6 +73,11 @@ def _private(config: StudyConfig, privacy: PrivacySection) -> Iterator[tuple[boo
         "`attacked` in [privacy] is the share of a second round, which only adversarial = "
         f"'release' draws, found {adversarial!r}; remove `attacked`, or ask for that objective.",
     )
+    yield (
+        privacy.second + privacy.counts >= 1,
+        "`second` and `counts` in [privacy] leave no share of a record's norm to class means: "
+        f"less than 1 together expected, found {privacy.second:g} and {privacy.counts:g}.",
+    )
     yield from _proxy(config, privacy) if privacy.evidence == "proxy" else _moments(config, privacy)
 
 

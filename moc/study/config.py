@@ -54,6 +54,10 @@ class PrivacySection(_Section):
     which is the release's, the share `attacked` goes to the round of attacked records where
     `[objectives]` asks for one: half of it if left out.
 
+    `second` and `counts` are the shares of a record's squared norm, in every round of the release,
+    that second moments and the number of records in each class get; class means have the rest.
+    Without counts the classes are taken to be of one size.
+
     `evidence` is what sets are compared with: the `moments` that were released or, at no further
     cost, the records of a `proxy` that is made from each rung (`proxy_per_class` and `proxy_steps`
     in `[teacher]`), which any discrepancy may read, attack and look at through any network.
@@ -63,6 +67,7 @@ class PrivacySection(_Section):
     delta: float = Field(default=1e-5, gt=0, lt=1)
     networks: int = Field(default=64, gt=0)
     second: float = Field(default=0.0, ge=0, lt=1)
+    counts: float = Field(default=0.01, ge=0, lt=1)
     width: int | None = Field(default=None, gt=0)
     tier: Literal["standard", "hardened"] = "standard"
     training: float = Field(default=0.0, ge=0, lt=1)
@@ -103,9 +108,8 @@ class ObjectivesSection(_Section):
     """`[objectives]`: which discrepancy, and how the adversarial objective is made of it.
 
     `attack`: the discrepancy on records under attack (of T in open studies, of a proxy in private
-    ones), against
-    their labels or, with `targets = "teacher"`, what a robust teacher says of them unattacked; the
-    attack has `attack_share` of the threat's eps.
+    ones), against their labels or, with `targets = "teacher"`, what a robust teacher says of them
+    unattacked; the attack has `attack_share` of the threat's eps.
     `release`: the discrepancy on a second release, of records attacked under heads from the first
     (private studies; takes the share `attacked` of the budget, see `[privacy]`).
     `curvature`: the discrepancy on clean records plus `curvature` times the curvature of the risk

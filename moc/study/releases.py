@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from moc.data.real import DataInfo
     from moc.evidence.ledger import Ledger
-    from moc.evidence.release import Rung
+    from moc.evidence.rungs import Rung
     from moc.networks import Network
     from moc.study.config import StudyConfig
     from moc.study.reporter import Reporter
@@ -68,8 +68,9 @@ def statistics_of(config: StudyConfig, info: DataInfo) -> Statistics:
     return Statistics(
         bank=bank_of(config, info),
         networks=config.privacy.networks,
-        mean=1.0 - config.privacy.second,
+        mean=1.0 - config.privacy.second - config.privacy.counts,
         second=config.privacy.second,
+        counts=config.privacy.counts,
     )
 
 

@@ -33,7 +33,8 @@ from moc.discrepancies import FeatureMean, Generalization
 from moc.evaluate import DECODED, PROTOCOLS, fit, make_protocol, select
 from moc.evaluate.robust import correct
 from moc.evidence import Ladder, Ledger, Moments, Statistics, draw, reference_records
-from moc.evidence.release import Rung, noised
+from moc.evidence.release import noised
+from moc.evidence.rungs import Rung, as_rungs
 from moc.evidence.sums import Sums
 from moc.networks import NetworkSpec
 
@@ -140,12 +141,11 @@ class Bench:
 
     def rung(self, epsilon: float, beside: tuple[Gaussian, ...] = ()) -> Rung:
         """The exact sums, or what a release at this epsilon, with all beside it, would give."""
-        if math.isinf(epsilon):
-            exact = {name: tensor.double() for name, tensor in self.sums.items()}
-            return Rung(epsilon=epsilon, **exact)
         sums = Sums(**{name: tensor.long() for name, tensor in self.sums.items()})
+        if math.isinf(epsilon):
+            return as_rungs(noised(sums, None, "standard"), None)[0]
         ladder = Ladder(epsilons=(epsilon,), delta=DELTA, beside=beside)
-        return Rung(epsilon=epsilon, **noised(sums, ladder, "standard")[0])
+        return as_rungs(noised(sums, ladder, "standard"), ladder)[0]
 
     def measure(self, name: str, synthetic: SyntheticSet, per_class: int, seed: int) -> None:
         """Train networks on a set and note their accuracy on all test records."""

@@ -55,6 +55,7 @@ def moments(features: FeatureTarget) -> MomentTarget:
         member=features.member,
         sums=features.class_sums(),
         second=psi.transpose(1, 2) @ psi / psi.shape[1],
+        shares=features.class_shares(),
     )
 
 
@@ -128,15 +129,45 @@ def test_feature_mean_is_zero_where_the_set_is_the_data():
     assert FeatureMean()(encoded, same).item() == pytest.approx(0.0, abs=1e-10)
 
 
+@given(shares=st.lists(st.integers(1, 9), min_size=3, max_size=3))
+def test_feature_mean_asks_nothing_of_the_class_shares(shares):
+    """A balanced set of the same images as data of any shares is still the data."""
+    member = bank().member(0)
+    x, labels = sets(1)
+    encoded = encode(x, labels, member)
+    times = torch.tensor(shares).repeat_interleave(2)
+    repeated = FeatureTarget(
+        member=member,
+        features=encoded.features.repeat_interleave(times, dim=1),
+        labels=labels[0].repeat_interleave(times, dim=0),
+    )
+    discrepancy = FeatureMean()
+    assert discrepancy(encoded, repeated).item() == pytest.approx(0.0, abs=1e-8)
+    assert discrepancy(encoded, moments(repeated)).item() == pytest.approx(0.0, abs=1e-8)
+
+
+def test_feature_mean_leaves_out_a_class_that_the_batch_lacks():
+    member = bank().member(0)
+    x, labels = sets(2)
+    encoded, t = encode(x, labels, member), target(member)
+    kept = t.labels[:, 2] == 0
+    lacking = replace(t, features=t.features[:, kept], labels=t.labels[kept])
+    whole = FeatureMean()(encoded, lacking)
+    other = replace(encoded, features=encoded.features.clone())
+    other.features[labels[:, :, 2] == 1] = 7.0
+    torch.testing.assert_close(FeatureMean()(other, lacking), whole)
+    assert torch.isfinite(whole).all()
+
+
 def test_feature_mean_against_the_formula():
     member = bank().member(0)
     x, labels = sets(1)
     t, encoded = target(member), encode(x, labels, member)
     expected = 0.0
     for k in range(3):
-        real = t.features[0][t.labels[:, k] == 1].sum(0) / len(t.labels)
-        fake = encoded.features[0][labels[0][:, k] == 1].sum(0) / x.shape[1]
-        expected += 3 * (real - fake).square().sum().item()
+        real = t.features[0][t.labels[:, k] == 1].mean(0)
+        fake = encoded.features[0][labels[0][:, k] == 1].mean(0)
+        expected += (real - fake).square().sum().item() / 3
     assert FeatureMean()(encoded, t).item() == pytest.approx(expected, rel=1e-4)
 
 

@@ -61,8 +61,8 @@ def check_hostile_records_are_clipped() -> None:
     """No record of any loudness moves the sums by more than C; a broken one not at all."""
     records = Records(x=torch.rand(5, 3, generator=torch.Generator().manual_seed(0)), y=_y(5))
     for loud in (1e-8, 1.0, 1e4, 1e30):
-        for second in (0.0, 0.4):
-            statistics = wild(loud=loud, second=second, width=2)
+        for second, counts in ((0.0, 0.0), (0.4, 0.0), (0.4, 0.3)):
+            statistics = wild(loud=loud, second=second, counts=counts, width=2)
             for x in ([0.0, 0.0, 0.0], [0.5, 1.0, 1.0], [1.0, 0.0, 0.0]):
                 one = Records(x=torch.tensor([x]), y=_y(1))
                 check_one_record_moves_at_most_c(statistics, records, one)
@@ -139,7 +139,7 @@ def check_every_coordinate_is_noisy() -> None:
     sums = small(toy().info).sums(records)
     one, two = (release_module.noised(sums, LADDER, "standard") for _ in range(2))
     for a, b in zip(one, two, strict=True):
-        assert a.keys() == {"first", "second"}
+        assert a.keys() == {"first", "second", "counts"}
         for name, tensor in a.items():
             assert tensor.shape == getattr(sums, name).shape, f"{name} holds more than sums"
             assert (tensor != b[name]).all(), f"a coordinate of {name} has no noise"

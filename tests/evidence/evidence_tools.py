@@ -47,10 +47,11 @@ class WildBank(Bank):
         return Wild(k, self.loud, self.width)
 
 
-def wild(*, loud=1.0, networks=2, second=0.0, width=None, batch=4) -> Statistics:
+def wild(*, loud=1.0, networks=2, second=0.0, counts=0.0, width=None, batch=4) -> Statistics:
     """Statistics under wild networks."""
     bank = WildBank(info=WILD, specs=(), seed=0, loud=loud, width=width)
-    return Statistics(bank=bank, networks=networks, mean=1 - second, second=second, batch=batch)
+    weights = {"mean": (1 - counts) * (1 - second), "second": (1 - counts) * second}
+    return Statistics(bank=bank, networks=networks, **weights, counts=counts, batch=batch)
 
 
 def tame(info: DataInfo, *, name="convnet2-w8", networks=2, second=0.0, **bank) -> Statistics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 
@@ -59,6 +60,17 @@ def the_clip_forgotten(plant):
     plant.setattr(Statistics, "_clip_factors", lambda self, _: torch.ones(self.batch).double())
 
 
+def class_counts_beside_the_clip(plant):
+    factors = Statistics._clip_factors
+
+    def without_counts(self, features):
+        other = copy.copy(self)
+        object.__setattr__(other, "counts", 0.0)
+        return factors(other, features)
+
+    plant.setattr(Statistics, "_clip_factors", without_counts)
+
+
 def the_clip_before_the_attack(plant):
     def sums(self, records, *, attack=None, progress=None):
         del progress
@@ -81,7 +93,7 @@ def the_mean_for_the_sum(plant):
     def mean(self, records, **options):
         total = SUMS(self, records, **options)
         n = max(len(records.y), 1)
-        return type(total)(first=total.first // n, second=total.second // n)
+        return type(total)(**{name: block // n for name, block in vars(total).items()})
 
     plant.setattr(Statistics, "sums", mean)
 

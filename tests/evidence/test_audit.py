@@ -30,6 +30,7 @@ def test_the_release_passes_its_audit():
         (LADDER, {}),
         (replace(LADDER, share=0.4), {"mean": 0.5, "second": 0.5}),
         (Ladder(epsilons=(10.0,)), {"mean": 0.0, "second": 1.0}),
+        (LADDER, {"mean": 0.5, "second": 0.2, "counts": 0.3}),
     ],
 )
 def test_the_bound_is_close_to_the_claim_and_not_above(ladder, weights):
@@ -50,8 +51,8 @@ def test_the_hardened_tier_is_audited_too():
 
 
 def test_the_canary_is_the_worst_there_can_be():
-    for second in (0.0, 0.5):
-        without, present = neighbours(1 - second, second)
+    for weights in ((1.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.5, 0.2, 0.3)):
+        without, present = neighbours(*weights)
         assert 0.9999 < math.sqrt(squared(present - without)) / GRID <= 1
 
 

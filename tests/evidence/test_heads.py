@@ -21,6 +21,8 @@ from moc.evidence import HeadsAttack, Moments, Rung, Statistics, accountant, dra
 from moc.evidence.accountant import Gaussian
 from moc.evidence.audit import stand_in
 from moc.evidence.isolation import probes, require_isolated
+from moc.evidence.release import noised
+from moc.evidence.rungs import as_rungs
 
 DIGITS = load("digits")
 KINDS = {"means": {}, "ridge": {"second": 0.5}, "projected": {"second": 0.5, "width": 6}}
@@ -37,7 +39,8 @@ def statistics_of(kind: str) -> Statistics:
 
 def exact_rung(statistics: Statistics, records: Records, epsilon=1.0) -> Rung:
     sums = statistics.sums(records)
-    return Rung(epsilon=epsilon, first=sums.first.double(), second=sums.second.double())
+    (rung,) = as_rungs(noised(sums, None, "standard"), None)
+    return replace(rung, epsilon=epsilon)
 
 
 def attack_of(statistics, clean=None, *, name="pgd-margin", threat="Linf", **options):

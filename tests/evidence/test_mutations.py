@@ -20,6 +20,7 @@ CAUGHT = [
     (planted.one_noise_for_all_rungs, "noise_of_every_rung"),
     (planted.the_clip_forgotten, "audit"),
     (planted.the_clip_forgotten, "hostile_records_are_clipped"),
+    (planted.class_counts_beside_the_clip, "hostile_records_are_clipped"),
     (planted.the_clip_before_the_attack, "audit"),
     (planted.broken_records_not_dropped, "hostile_records_are_clipped"),
     (planted.the_mean_for_the_sum, "sums_are_sums"),

@@ -86,7 +86,7 @@ def test_a_file_says_what_it_is_and_nothing_of_the_records(tmp_path):
     for file, target in zip(files, LADDER.epsilons, strict=True):
         with safe_open(file, framework="pt") as one:
             claim = one.metadata()
-            assert set(one.keys()) == {"first", "second"}
+            assert set(one.keys()) == {"first", "second", "counts"}
         with safe_open(tmp_path / "12" / file.name, framework="pt") as other:
             assert other.metadata() == claim
         assert float(claim["epsilon"]) == target

@@ -49,16 +49,18 @@ def records_of(rows) -> Records:
     place=st.integers(0, 9),
     loud=st.sampled_from([1e-9, 0.1, 1.0, 3.0, 1e6, 1e25]),
     second=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    counts=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
     width=st.sampled_from([None, 1, 3]),
     networks=st.integers(1, 3),
     batch=st.integers(1, 5),
     attack=st.sampled_from(sorted(ATTACKS)),
 )
 def test_one_record_moves_the_sums_by_at_most_c(
-    rows, one, place, loud, second, width, networks, batch, attack
+    rows, one, place, loud, second, counts, width, networks, batch, attack
 ):
     # Duplicates, empty classes, no record at all, and the saturated and broken are all in here.
-    statistics = wild(loud=loud, networks=networks, second=second, width=width, batch=batch)
+    blocks = {"second": second, "counts": counts, "width": width}
+    statistics = wild(loud=loud, networks=networks, batch=batch, **blocks)
     check_one_record_moves_at_most_c(
         statistics,
         records_of(rows),
@@ -76,9 +78,9 @@ def test_one_record_moves_the_sums_by_at_most_c(
 )
 def test_order_batch_and_shards_change_no_bit(rows, order, batch, shards):
     records = records_of(rows)
-    sums = wild(second=0.5, batch=4).sums(records).flat()
+    sums = wild(second=0.5, counts=0.1, batch=4).sums(records).flat()
     shuffled = order.sample(range(len(rows)), len(rows))
-    other = wild(second=0.5, batch=batch)
+    other = wild(second=0.5, counts=0.1, batch=batch)
     assert torch.equal(other.sums(part(records, shuffled)).flat(), sums)
     assert torch.equal(sharded_sums(other, records, shards).flat(), sums)
 
@@ -92,16 +94,18 @@ def test_sums_are_not_divided_by_a_private_number():
 
 
 def test_a_loud_record_uses_all_of_c_so_that_noise_is_not_wasted():
-    for second in (0.0, 0.5, 1.0):
+    for second, counts in ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 0.1)):
         one = Records(x=torch.full((1, 3), 0.5), y=torch.zeros(1, dtype=torch.int64))
-        norm = math.sqrt(squared(wild(loud=100.0, second=second).sums(one)))
+        norm = math.sqrt(squared(wild(loud=100.0, second=second, counts=counts).sums(one)))
         assert 0.9999 < norm / GRID <= 1
 
 
-@pytest.mark.parametrize("second", [0.0, 0.3, 1.0])
-def test_sums_are_the_formula(second):
+@pytest.mark.parametrize(("second", "counts"), [(0.0, 0.0), (0.3, 0.0), (1.0, 0.0), (0.3, 0.2)])
+def test_sums_are_the_formula(second, counts):
     """A plain float64 computation of the definition, record by record, agrees to a grid step."""
-    statistics = wild(loud=0.7, second=second, width=3, batch=3)
+    statistics = wild(loud=0.7, second=second, counts=counts, width=3, batch=3)
+    first_weight, second_weight = (1 - counts) * (1 - second), (1 - counts) * second
+    counted = torch.zeros(3, dtype=torch.float64)
     records = probes(WILD, 7)
     records = Records(x=records.x.clamp(max=0.9), y=records.y)
     first = torch.zeros(2, 3, 4, dtype=torch.float64)
@@ -109,15 +113,23 @@ def test_sums_are_the_formula(second):
     for x, y in zip(records.x, records.y, strict=True):
         phi = [statistics.bank.member(k)(x[None])[0].double() for k in range(2)]
         psi = [statistics.bank.member(k).compact(f) for k, f in enumerate(phi)]
-        norm = sum((1 - second) / 2 * f @ f + second / 2 * (p @ p) ** 2 for f, p in zip(phi, psi))  # noqa: B905
-        scale = 1 / max(1.0, math.sqrt(float(norm)))
+        square = sum(
+            first_weight / 2 * float(f @ f) + second_weight / 2 * float(p @ p) ** 2
+            for f, p in zip(phi, psi, strict=True)
+        )
+        scale = 1 / max(1.0, math.sqrt(counts + square))
+        counted[y] += scale * math.sqrt(counts)
         for k in range(2):
-            first[k, y] += scale * math.sqrt((1 - second) / 2) * phi[k]
-            seconds[k] += scale * math.sqrt(second / 2) * torch.outer(psi[k], psi[k])
+            first[k, y] += scale * math.sqrt(first_weight / 2) * phi[k]
+            seconds[k] += scale * math.sqrt(second_weight / 2) * torch.outer(psi[k], psi[k])
     sums = statistics.sums(records)
     assert (sums.first / GRID - first).abs().max() < 7 / GRID
     if second > 0:
         assert (unvech(sums.second.double()) / GRID - seconds).abs().max() < 7 / GRID
+    if counts > 0:
+        assert (sums.counts / GRID - counted).abs().max() < 7 / GRID
+    else:
+        assert sums.counts.numel() == 0
 
 
 @given(psi=st.lists(st.floats(-3, 3, allow_subnormal=False), min_size=1, max_size=5))

@@ -81,6 +81,7 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "reads none",
         ),
         ("[privacy]\nepsilons = [1.0]\nevidence = 'proxy'\nsecond = 0.5", "not made from"),
+        ("[privacy]\nepsilons = [1.0]\nsecond = 0.995", "no share"),
         (
             "[privacy]\nepsilons = [1.0]\nevidence = 'proxy'\n[teacher]\nproxy_per_class = 9",
             "give it at least 10",
