@@ -97,6 +97,10 @@ class PrivateTraining:
             count=self.steps,
         )
 
+    def sample(self, present: int, declared: int) -> Tensor:
+        """Secret places of the records of a step among those that are there: a Poisson sample."""
+        return poisson_sample(present, self.batch / declared)
+
     def start(self, number: int, info: DataInfo) -> Network:
         """Network `number` before its training."""
         return build(self.network, info, seed=self._seed(number))
@@ -143,7 +147,7 @@ def train_privately(
     places = [folder / str(number) / "network.safetensors" for number in range(training.count)]
     missing = [a for a, place in zip(accesses, places, strict=True) if not place.exists()]
     if missing:
-        with _gradients(training, training.start(0, info)) as gradients:
+        with gradients_of(training, training.start(0, info)) as gradients:
             gradients.require_isolated(info)
     for access in missing:  # all of them before the first record is read
         ledger.reserve(access)
@@ -171,9 +175,9 @@ def _train(
 ) -> None:
     optimiser = torch.optim.SGD(network.parameters(), lr=training.lr, momentum=0.9)
     falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: 1.0 - s / training.steps)
-    with _gradients(training, network) as gradients:
+    with gradients_of(training, network) as gradients:
         for step in range(training.steps):
-            chosen = poisson_sample(len(records.y), training.batch / declared)
+            chosen = training.sample(len(records.y), declared)
             sums = gradients.sums(Records(x=records.x[chosen], y=records.y[chosen]))
             gradients.descend(noisy_mean(sums, training))
             optimiser.step()
@@ -187,7 +191,8 @@ def noisy_mean(sums: Tensor, training: PrivateTraining) -> Tensor:
     return (sums.double() + noise) * (training.clip / (GRID * training.batch))
 
 
-def _gradients(training: PrivateTraining, network: Network) -> ClippedGradients:
+def gradients_of(training: PrivateTraining, network: Network) -> ClippedGradients:
+    """Clipped gradients of `network` on records, attacked first if the training says so."""
     attack, threat = training.attack, training.threat
     return ClippedGradients(network, clip=training.clip, attack=attack, threat=threat)
 

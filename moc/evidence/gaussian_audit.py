@@ -147,8 +147,8 @@ def _report(
     """Compare with the claim what the scores with and without the canary (runs,) tell."""
     present, absent = told
     runs = len(present)
-    missed = _upper(int((present <= threshold).sum()), runs)
-    false = _upper(int((absent > threshold).sum()), runs)
+    missed = upper_rate(int((present <= threshold).sum()), runs)
+    false = upper_rate(int((absent > threshold).sum()), runs)
     mu = max(float(norm.ppf(1 - false) - norm.ppf(missed)), 0.0)
     return AuditReport(
         name=name,
@@ -161,8 +161,8 @@ def _report(
     )
 
 
-def _upper(wrong: int, runs: int) -> float:
-    """Clopper-Pearson upper bound on a rate, at half of `_BETA`."""
+def upper_rate(wrong: int, runs: int) -> float:
+    """Clopper-Pearson upper bound on a rate, wrong at most once in two million times."""
     return 1.0 if wrong == runs else float(beta.isf(_BETA / 2, wrong + 1, runs - wrong))
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from moc.errors import StudyError
 from moc.evidence.audit import audit_study, stand_in
-from moc.study.releases import attack_under_heads, rounds_of, statistics_of
+from moc.evidence.training_audit import TrainingReport, audit_training
+from moc.study.releases import attack_under_heads, rounds_of, statistics_of, training_of
 from moc.study.setup import declared_info
 
 if TYPE_CHECKING:
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     from moc.study.config import StudyConfig
 
 
-def audit_config(config: StudyConfig) -> tuple[Report, ...]:
-    """Audit the release that this study would draw; no record takes part, and nothing is spent.
+def audit_config(config: StudyConfig) -> tuple[Report | TrainingReport, ...]:
+    """Audit what this study would draw from T; no record takes part, and nothing is spent.
 
     A study of two rounds has both audited, each against its own share of the budget, the second
-    with the study's attack under heads that public records of noise stand in for T to make.
+    with the study's attack under heads that public records of noise stand in for T to make. DP
+    training of teachers is audited beside them.
 
     Raises:
         StudyError: If the study is open: it claims nothing that could be audited.
@@ -29,9 +31,10 @@ def audit_config(config: StudyConfig) -> tuple[Report, ...]:
             "An open study claims no privacy, so there is nothing to audit. A private study has a "
             "[privacy] table, as in studies/digits.toml."
         )
-    statistics = statistics_of(config, declared_info(config))
+    info = declared_info(config)
+    statistics = statistics_of(config, info)
     rounds, tier = rounds_of(config), config.privacy.tier
-    reports: list[Report] = []
+    reports: list[Report | TrainingReport] = []
     for key, ladder in rounds.items():
         attack = None
         if key == "release/attacked":
@@ -39,4 +42,6 @@ def audit_config(config: StudyConfig) -> tuple[Report, ...]:
         found = audit_study(statistics, ladder, tier, attack=attack)
         titled = len(rounds) > 1
         reports += [replace(r, name=f"{key}: {r.name}") if titled else r for r in found]
+    if (training := training_of(config)) is not None:
+        reports.append(audit_training(training, info, delta=config.privacy.delta))
     return tuple(reports)

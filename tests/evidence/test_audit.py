@@ -58,9 +58,9 @@ def test_the_canary_is_the_worst_there_can_be():
 
 def test_clopper_pearson_bounds_hold_at_their_level():
     for wrong, runs in ((0, 100), (3, 100), (50, 100), (99, 100)):
-        bound = audit_module._upper(wrong, runs)
+        bound = audit_module.upper_rate(wrong, runs)
         assert binom.cdf(wrong, runs, bound) == pytest.approx(5e-7, rel=1e-3)
-    assert audit_module._upper(100, 100) == 1.0
+    assert audit_module.upper_rate(100, 100) == 1.0
 
 
 def test_a_gaussian_shift_is_measured():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import planted
 import pytest
+from test_training_mutations import half_the_noise
 from typer.testing import CliRunner
 
 from moc.cli import app
@@ -27,6 +28,26 @@ adversarial = "release"
 attack_steps = 1
 """
 
+TRAINED = """
+name = "trained"
+[data]
+source = "digits"
+train = 100
+validation = 20
+test = 20
+[privacy]
+epsilons = [8.0]
+networks = 2
+training = 0.5
+[bank]
+networks = ["convnet2-w8"]
+[teacher]
+source = "dp-training"
+network = "convnet2-w8"
+steps = 20
+batch = 20
+"""
+
 SEEN = {
     planted.half_the_noise: "a worst-case record was told",
     planted.a_tenth_less_noise: "a worst-case record was told",
@@ -48,9 +69,9 @@ SEEN = {
 have their own gates in `test_mutations.py`."""
 
 
-def audit(folder):
+def audit(folder, study=STUDY):
     path = folder / "audited.toml"
-    path.write_text(STUDY)
+    path.write_text(study)
     return CliRunner().invoke(app, ["audit", str(path)])
 
 
@@ -59,6 +80,16 @@ def test_moc_itself_passes(tmp_path):
     assert result.exit_code == 0, result.output
     assert "FAILED" not in result.output
     assert result.output.count("passed") == 10
+
+
+def test_dp_training_of_teachers_is_audited_too(tmp_path, monkeypatch):
+    result = audit(tmp_path, TRAINED)
+    assert result.exit_code == 0, result.output
+    assert "DP training of 1 network: passed" in result.output
+    half_the_noise(monkeypatch)
+    result = audit(tmp_path, TRAINED)
+    assert result.exit_code == 1
+    assert "DP training of 1 network: FAILED" in result.output
 
 
 @pytest.mark.parametrize("plant", SEEN, ids=lambda plant: plant.__name__)

@@ -167,7 +167,18 @@ def a_random_start_in_the_attack(plant):
     plant.setattr(Attack, "__call__", random_start)
 
 
+def twice_the_rate(plant):
+    plant.setattr(dp_training, "poisson_sample", lambda n, q: SAMPLE(n, 2 * q))
+
+
 CAUGHT = [
+    (half_the_noise, "audit"),
+    (a_tenth_less_noise, "audit"),
+    (twice_the_rate, "audit"),
+    (the_clip_forgotten, "audit"),
+    (the_clip_forgotten_in_the_noise, "audit"),
+    (batch_norm_in_training_mode, "audit"),
+    (a_random_start_in_the_attack, "audit"),
     (the_clip_forgotten, "every_record_is_clipped"),
     (the_sum_clipped_for_the_records, "every_record_is_clipped"),
     (every_layer_clipped_by_itself, "every_record_is_clipped"),
@@ -175,6 +186,7 @@ CAUGHT = [
     (a_tenth_less_noise, "noise_of_a_step"),
     (the_clip_forgotten_in_the_noise, "noise_of_a_step"),
     (the_size_of_the_batch_published, "noise_of_a_step"),
+    (twice_the_rate, "samples_are_poisson"),
     (batches_of_one_size, "samples_are_poisson"),
     (epochs_of_a_shuffle, "samples_are_poisson"),
     (one_sample_for_all_steps, "samples_are_poisson"),
@@ -193,7 +205,7 @@ CAUGHT = [
 def gate(name, tmp_path):
     """A check of `training_checks` with what it needs."""
     check = getattr(checks, f"check_{name}")
-    in_memory = ("every_record_is_clipped", "records_are_kept_apart")
+    in_memory = ("every_record_is_clipped", "records_are_kept_apart", "audit")
     return check if name in in_memory else partial(check, tmp_path)
 
 

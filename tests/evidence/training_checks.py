@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -24,6 +25,7 @@ from moc.errors import PrivacyError
 from moc.evidence.dp_training import PrivateTraining, train_privately
 from moc.evidence.gradients import ClippedGradients
 from moc.evidence.statistics import GRID
+from moc.evidence.training_audit import audit_training
 from moc.networks import NetworkSpec, build
 
 INFO = DataInfo(name="toy", shape=(1, 8, 8), classes=tuple("abcdefghij"), count=8)
@@ -172,6 +174,20 @@ def check_nothing_is_trained_twice(folder) -> None:
     shutil.rmtree(place)
     with pytest.raises(PrivacyError, match="second release"):
         train_privately(ledger_of(sealed(12), path=path), training, folder=place)
+
+
+def check_audit() -> None:
+    """The audit tells a record no better than what is paid for allows."""
+    training = training_of(
+        name="convnet2-w8",
+        noise_multiplier=1.0,
+        steps=20,
+        clip=0.5,
+        attack=Attack(name="pgd-ce", steps=2),
+        threat=Threat(eps=0.1),
+    )
+    report = audit_training(training, replace(INFO, count=16), delta=1e-5, runs=20_000)
+    assert report.passed, report.words()
 
 
 @contextlib.contextmanager
