@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """Batches of a synthetic set; reading them is post-processing of the release behind it."""
+    """Batches of a synthetic set; reading them is post-processing of the release behind it.
+
+    Attributes:
+        synthetic: The set.
+    """
 
     def __init__(self, synthetic: SyntheticSet, device: str = "cpu") -> None:
         """Hand out records of `synthetic`."""
-        self.info, self.device = synthetic.info, device
+        self.synthetic, self.info, self.device = synthetic, synthetic.info, device
         x, labels = synthetic.training_records()
         self.x, self.labels = x.to(device), labels.to(device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from moc.condense.pretrained import pretrain
 from moc.condense.proxy import Proxies, Proxy, make_proxies
 from moc.condense.scalarise import make_scalariser
 from moc.condense.teacher import TeacherSettings
+from moc.data.storage import load_set, save_set
 from moc.evidence.batches import AttackedBatch
 from moc.evidence.samples import Samples
 from moc.networks import NetworkSpec
@@ -38,7 +40,7 @@ def evidence_of(
     if config.privacy.evidence == "moments":
         return moments
     return Proxies(
-        proxies_of(config, moments, reporter),
+        _stored_proxies(config, moments, folder, reporter),
         epsilons=moments.epsilons,
         bank=_views(config, moments.statistics.bank),
         attacked=_attacked(config),
@@ -90,6 +92,26 @@ def proxies_of(config: StudyConfig, moments: Moments, reporter: Reporter) -> lis
             seed=config.seed,
             progress=progress,
         )
+
+
+def _stored_proxies(
+    config: StudyConfig, moments: Moments, folder: Path, reporter: Reporter
+) -> list[Proxy]:
+    """The same, read back where a run that was interrupted had made them.
+
+    A proxy's file is named after the rung that it was made from and how, so that no set is ever
+    condensed from the proxy of another release than the one in the ledger.
+    """
+    made = config.teacher.model_dump_json() + config.condense.model_dump_json() + str(config.seed)
+    rungs = [folder / "release" / f"rung-{i}.safetensors" for i in range(len(moments.epsilons))]
+    names = [hashlib.sha256(rung.read_bytes() + made.encode()).hexdigest() for rung in rungs]
+    paths = [folder / "proxies" / f"{i}-{n[:16]}.safetensors" for i, n in enumerate(names)]
+    if all(path.exists() for path in paths):
+        return [Proxy(load_set(path), moments.device) for path in paths]
+    proxies = proxies_of(config, moments, reporter)
+    for proxy, path in zip(proxies, paths, strict=True):
+        save_set(proxy.synthetic, path)
+    return proxies
 
 
 def _views(config: StudyConfig, release: Bank) -> Bank:

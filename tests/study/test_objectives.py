@@ -138,6 +138,37 @@ def test_a_proxy_is_looked_at_through_networks_of_its_own(tmp_path):
     assert same.augmentation is None
 
 
+def test_a_study_taken_up_again_reads_its_proxies_back_but_never_those_of_another_release(
+    tmp_path, monkeypatch
+):
+    import moc.study.evidence as study
+
+    tables = {
+        **TINY,
+        "privacy": PROXY,
+        "objectives": {**TINY["objectives"], "adversarial": "attack"},
+        "teacher": {**TINY["teacher"], "proxy_per_class": 3, "proxy_steps": 2},
+    }
+    made, make = [], study.make_proxies
+    monkeypatch.setattr(study, "make_proxies", lambda *a, **k: made.append(1) or make(*a, **k))
+
+    def proxies(**teacher):
+        changed = {**tables, "teacher": {**tables["teacher"], **teacher}}
+        seen = prepare(parse_config(changed, where="test"), tmp_path, Silent()).evidence
+        return [proxy.x for proxy in seen.proxies]
+
+    first = proxies()
+    assert all(torch.equal(a, b) for a, b in zip(first, proxies(), strict=True))
+    assert len(made) == 1
+    (tmp_path / "privacy.jsonl").unlink()
+    (tmp_path / "release").rename(tmp_path / "old")
+    other = proxies()
+    assert len(made) == 2
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    assert len(proxies(proxy_per_class=4)[0]) == 40
+    assert len(made) == 3
+
+
 def test_the_options_of_a_study_file_reach_the_objectives(tmp_path):
     curvature = made(tmp_path / "a", adversarial="curvature", curvature=3.0).objectives[1]
     assert (curvature.weight, curvature.records, curvature.threat.eps) == (3.0, 8, 0.1)
