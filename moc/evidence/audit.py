@@ -5,25 +5,22 @@ An audit gives lower bounds. Passing proves nothing; failing proves a defect.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moc.data._vault import Records
 from moc.errors import PrivacyError
 from moc.evidence.gaussian_audit import AuditReport, audit_release
 from moc.evidence.handling import HandlingReport, audit_handling
-from moc.evidence.isolation import probes, require_isolated
+from moc.evidence.isolation import largest_move, probes, require_isolated
 from moc.evidence.release import noised
 from moc.evidence.rungs import as_rungs
-from moc.evidence.statistics import CLIP, GRID
+from moc.evidence.statistics import CLIP
 
 if TYPE_CHECKING:
     from moc.evidence.noise import Tier
     from moc.evidence.release import Ladder
     from moc.evidence.rungs import Rung
     from moc.evidence.statistics import RecordAttack, Statistics
-    from moc.evidence.sums import Sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +86,11 @@ def audit_bank(statistics: Statistics, *, attack: RecordAttack | None = None) ->
         require_isolated(statistics, attack)
     except PrivacyError as error:
         fault = str(error)
-    x = probes(statistics.bank.info, 3)
-    moved = [
-        norm_of(statistics.sums(Records(x=x.x[i : i + 1], y=x.y[i : i + 1]), attack=attack))
-        for i in range(len(x.y))
-    ]
+    public = probes(statistics.bank.info, 3)
+    moved = largest_move(lambda part: statistics.sums(part, attack=attack).flat(), public)
     return BankReport(
         name=f"{statistics.networks} networks of the study",
-        moved=max(moved) / (CLIP * GRID),
+        moved=moved / CLIP,
         fault=fault,
     )
 
@@ -111,8 +105,3 @@ def stand_in(statistics: Statistics, ladder: Ladder, tier: Tier) -> list[Rung]:
     """
     sums = statistics.sums(probes(statistics.bank.info, statistics.batch))
     return as_rungs(noised(sums, ladder, tier), ladder)
-
-
-def norm_of(sums: Sums) -> float:
-    """L2 norm in grid steps, exact but for the root: squares are added as Python integers."""
-    return math.sqrt(sum(step * step for step in sums.flat().tolist()))

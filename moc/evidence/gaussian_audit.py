@@ -136,7 +136,7 @@ def _scores(
     found: list[list[Tensor]] = [[] for _ in ladder.epsilons]
     for _ in range(_CALLS):
         for rung, noised in zip(found, release.noised(many, ladder, tier), strict=True):
-            blocks = [noised[name].reshape(each, -1) for name in ("first", "second", "counts")]
+            blocks = [noised[name].reshape(each, -1) for name in many.blocks()]
             rung.append(torch.cat(blocks, dim=1) @ direction - shift)
     return [torch.cat(rung)[:runs] for rung in found]
 
@@ -146,10 +146,7 @@ def _report(
 ) -> AuditReport:
     """Compare with the claim what the scores with and without the canary (runs,) tell."""
     present, absent = told
-    runs = len(present)
-    missed = upper_rate(int((present <= threshold).sum()), runs)
-    false = upper_rate(int((absent > threshold).sum()), runs)
-    mu = max(float(norm.ppf(1 - false) - norm.ppf(missed)), 0.0)
+    mu = told_mu(present, absent, threshold)
     return AuditReport(
         name=name,
         claimed_mu=claimed,
@@ -157,8 +154,21 @@ def _report(
         claimed_epsilon=_epsilon(claimed, delta),
         epsilon_lower=_epsilon(mu, delta),
         delta=delta,
-        runs=runs,
+        runs=len(present),
     )
+
+
+def told_mu(present: Tensor, absent: Tensor, threshold: float) -> float:
+    """Lower bound on PhiInv(1 - FPR) - PhiInv(FNR), where scores (runs,) above mean "present"."""
+    runs = len(present)
+    missed = upper_rate(int((present <= threshold).sum()), runs)
+    false = upper_rate(int((absent > threshold).sum()), runs)
+    return max(mu_of(false, missed), 0.0)
+
+
+def mu_of(false: float, missed: float) -> float:
+    """The mu of a Gaussian mechanism that these rates of wrong answers would need."""
+    return float(norm.ppf(1 - false) - norm.ppf(missed))
 
 
 def upper_rate(wrong: int, runs: int) -> float:

@@ -6,7 +6,7 @@ The release's own code works on public records under one network of the study. N
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from moc.evidence.access import Budget
 from moc.evidence.isolation import probes
 from moc.evidence.ledger import Ledger
 from moc.evidence.moments import Moments
+from moc.evidence.sums import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from moc.evidence.rungs import Rung
     from moc.evidence.statistics import Statistics
 
-_BLOCKS = ("first", "second", "counts")
 _DRAWS = 1000  # of noise; among so many, a seed of 17 bits repeats itself
 
 
@@ -77,7 +77,7 @@ def audit_handling(statistics: Statistics, ladder: Ladder, tier: Tier) -> Handli
 
 def _published(statistics: Statistics, ladder: Ladder, tier: Tier) -> Iterator[str]:
     sums = statistics.sums(probes(statistics.bank.info, statistics.batch))
-    shapes = {name: getattr(sums, name).shape for name in _BLOCKS}
+    shapes = {name: block.shape for name, block in sums.blocks().items()}
     drawn = [release.noised(sums, ladder, tier) for _ in range(3)]
     for rungs in zip(*drawn, strict=True):
         if any({name: t.shape for name, t in rung.items()} != shapes for rung in rungs):
@@ -110,7 +110,8 @@ def _stored(statistics: Statistics, ladder: Ladder, tier: Tier) -> Iterator[str]
             yield f"no release can be drawn: {error}"
             return
         for a, b in zip(first, again, strict=True):
-            if not all(torch.equal(getattr(a, name), getattr(b, name)) for name in _BLOCKS):
+            names = (one.name for one in fields(Sums))
+            if not all(torch.equal(getattr(a, name), getattr(b, name)) for name in names):
                 yield f"the stored rung of epsilon {a.epsilon:g} does not read back the same"
         starts.append(Moments(statistics, first).start(public.y[:20], seed=0, rung=0))
     if not torch.equal(*starts):

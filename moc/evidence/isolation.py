@@ -14,6 +14,7 @@ import torch
 
 from moc.data._vault import Records
 from moc.errors import PrivacyError
+from moc.evidence.sums import GRID, norm_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,12 @@ def require_additive(sums: Callable[[Records], Tensor], records: Records) -> Non
             "them, so no noise can hide it. Private studies need networks without batch norm, and "
             "attacks that treat each record by itself: fgsm, mifgsm, or pgd without random start."
         )
+
+
+def largest_move(sums: Callable[[Records], Tensor], records: Records) -> float:
+    """How far one of `records`, which are public, moves sums (m,) in grid steps, in units of 1."""
+    alone = (sums(_part(records, i, i + 1)) for i in range(len(records.y)))
+    return max(norm_of(steps) for steps in alone) / GRID
 
 
 def probes(info: DataInfo, count: int) -> Records:

@@ -162,7 +162,6 @@ def _access(key: str, ladder: Ladder | None, tier: Tier, *, purpose: str) -> Acc
 
 def noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tensor]]:
     """The sums with the noise of each rung; all noise is drawn here and nowhere else."""
-    sizes = [sums.first.numel(), sums.second.numel(), sums.counts.numel()]
     values = sums.flat().double()
     vectors, before = [], 0.0
     for multiplier in ladder.multipliers() if ladder is not None else ():
@@ -170,12 +169,12 @@ def noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tens
         values = values + gaussian(len(values), std=std, tier=tier)
         vectors.append(values)
         before = multiplier
-    blocks = [value.split(sizes) for value in (vectors or [values])]
+    blocks = sums.blocks()
+    sizes = [block.numel() for block in blocks.values()]
     return [
         {
-            "first": first.reshape(sums.first.shape),
-            "second": second.reshape(sums.second.shape),
-            "counts": counts,
+            name: part.reshape(block.shape)
+            for (name, block), part in zip(blocks.items(), value.split(sizes), strict=True)
         }
-        for first, second, counts in blocks
+        for value in (vectors or [values])
     ]

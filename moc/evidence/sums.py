@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -32,31 +33,28 @@ class Sums:
 
     def __add__(self, other: Sums) -> Sums:
         """Join two shards, exactly."""
-        return Sums(
-            first=self.first + other.first,
-            second=self.second + other.second,
-            counts=self.counts + other.counts,
-        )
+        return Sums(**{name: block + getattr(other, name) for name, block in self.blocks().items()})
 
     def __sub__(self, other: Sums) -> Sums:
         """What `other` lacks, exactly."""
-        return Sums(
-            first=self.first - other.first,
-            second=self.second - other.second,
-            counts=self.counts - other.counts,
-        )
+        return Sums(**{name: block - getattr(other, name) for name, block in self.blocks().items()})
+
+    def blocks(self) -> dict[str, Tensor]:
+        """The blocks by name, in the order of `flat`."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def flat(self) -> Tensor:
         """All coordinates side by side, int64: the vector whose L2 norm the clip bounds."""
-        return torch.cat([self.first.flatten(), self.second.flatten(), self.counts])
+        return torch.cat([block.flatten() for block in self.blocks().values()])
 
     def to(self, device: str) -> Sums:
         """The same on a device."""
-        return Sums(
-            first=self.first.to(device),
-            second=self.second.to(device),
-            counts=self.counts.to(device),
-        )
+        return Sums(**{name: block.to(device) for name, block in self.blocks().items()})
+
+
+def norm_of(steps: Tensor) -> float:
+    """L2 norm of int64 grid steps, exact but for the root: squares are added as Python integers."""
+    return math.sqrt(sum(step * step for step in steps.tolist()))
 
 
 def to_grid(values: Tensor, scale: Tensor) -> Tensor:

@@ -8,21 +8,18 @@ noisy sum, knows all other records, and so is left with the canary's direction i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import norm
 
-from moc.data._vault import Records
 from moc.errors import PrivacyError
 from moc.evidence import dp_training
 from moc.evidence.accountant import Gaussian, epsilon
-from moc.evidence.gaussian_audit import upper_rate
-from moc.evidence.isolation import probes
+from moc.evidence.gaussian_audit import mu_of, told_mu, upper_rate
+from moc.evidence.isolation import largest_move, probes
 from moc.evidence.noise import Tier
 from moc.evidence.statistics import GRID
 
@@ -109,15 +106,13 @@ def audit_training(
         _scores(claim, runs, partial(_observed, training, info.count, runs, canary))
         for canary in (round(moved * GRID), 0)
     )
-    missed = upper_rate(int((present <= threshold).sum()), runs)
-    false = upper_rate(int((absent > threshold).sum()), runs)
     networks = f"{training.count} network" + ("s" if training.count > 1 else "")
     return TrainingReport(
         name=f"DP training of {networks}",
         moved=moved,
         fault=fault,
         mu_allowed=allowed,
-        mu_lower=_mu(false, missed),
+        mu_lower=told_mu(present, absent, threshold),
         claimed_epsilon=epsilon([claim], delta=delta),
         delta=delta,
         runs=runs,
@@ -134,12 +129,7 @@ def _moved(training: PrivateTraining, info: DataInfo) -> tuple[float, str]:
             gradients.require_isolated(info)
         except PrivacyError as error:
             fault = str(error)
-        alone = [
-            gradients.sums(Records(x=public.x[i : i + 1], y=public.y[i : i + 1]))
-            for i in range(len(public.y))
-        ]
-    squares = [sum(step * step for step in one.tolist()) for one in alone]
-    return math.sqrt(max(squares)) / GRID, fault
+        return largest_move(gradients.sums, public), fault
 
 
 def _observed(training: PrivateTraining, records: int, runs: int, canary: int) -> Tensor:
@@ -165,7 +155,7 @@ def _allowed(claim: Gaussian) -> tuple[float, float]:
     threshold = float(absent.median())
     hit = upper_rate(int((present > threshold).sum()), runs)
     right = upper_rate(int((absent <= threshold).sum()), runs)
-    return threshold, _mu(1 - right, 1 - hit)
+    return threshold, mu_of(1 - right, 1 - hit)
 
 
 def _scores(claim: Gaussian, runs: int, step: Callable[[], Tensor]) -> Tensor:
@@ -175,7 +165,3 @@ def _scores(claim: Gaussian, runs: int, step: Callable[[], Tensor]) -> Tensor:
     for _ in range(claim.count):
         total += torch.log1p(q * torch.expm1((2 * step() - 1) / (2 * variance)))
     return total
-
-
-def _mu(false: float, missed: float) -> float:
-    return max(float(norm.ppf(1 - false) - norm.ppf(missed)), 0.0)

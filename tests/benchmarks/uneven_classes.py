@@ -14,10 +14,10 @@ import argparse
 import math
 import tempfile
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 import torch
+from dp_training import spread
 
 from moc.attacks import Threat
 from moc.bank import Bank
@@ -112,8 +112,7 @@ def main() -> None:
                 )
                 for seed in range(options.seeds)
             ]
-            spread = (lambda c: f" ± {stdev(c):.1f}") if len(rows) > 1 else (lambda _: "")
-            cells = " | ".join(f"{mean(c):.1f}{spread(c)}" for c in zip(*rows, strict=True))
+            cells = " | ".join(spread(list(column)) for column in zip(*rows, strict=True))
             print(f"| {epsilon:g} | {counts:g} | {cells} |", flush=True)
 
 

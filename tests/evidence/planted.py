@@ -93,7 +93,7 @@ def the_mean_for_the_sum(plant):
     def mean(self, records, **options):
         total = SUMS(self, records, **options)
         n = max(len(records.y), 1)
-        return type(total)(**{name: block // n for name, block in vars(total).items()})
+        return type(total)(**{name: block // n for name, block in total.blocks().items()})
 
     plant.setattr(Statistics, "sums", mean)
 

@@ -9,38 +9,31 @@ from typer.testing import CliRunner
 
 from moc.cli import app
 
-STUDY = """
+DATA = """
 name = "audited"
 [data]
 source = "digits"
 train = 100
 validation = 20
 test = 20
-[privacy]
+[bank]
+networks = ["convnet2-w8"]
+"""
+
+STUDY = f"""{DATA}[privacy]
 epsilons = [8.0, 1.0]
 networks = 2
 second = 0.3
 width = 8
-[bank]
-networks = ["convnet2-w8"]
 [objectives]
 adversarial = "release"
 attack_steps = 1
 """
 
-TRAINED = """
-name = "trained"
-[data]
-source = "digits"
-train = 100
-validation = 20
-test = 20
-[privacy]
+TRAINED = f"""{DATA}[privacy]
 epsilons = [8.0]
 networks = 2
 training = 0.5
-[bank]
-networks = ["convnet2-w8"]
 [teacher]
 source = "dp-training"
 network = "convnet2-w8"
