@@ -18,7 +18,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from moc.policy import Suggestion
-    from moc.study.config import StudyConfig
     from moc.study.records import StudyRecord
 
 app = typer.Typer(
@@ -52,30 +51,34 @@ def study(
     mlflow: Annotated[bool, typer.Option(help="Log to MLflow as the study runs.")] = True,
 ) -> None:
     """Run a study, or take it up where it was left. Killing it at any moment is safe."""
-    from moc.report.checks import CURVES, write_curves
-    from moc.report.figures import front_figure, hypervolume_figure
-    from moc.report.page import write_page
-    from moc.study.config import load_config
+    from moc.study.config import load_config, parse_config
     from moc.study.reporter import Console
     from moc.study.run import run_study
+    from moc.views.base import VIEWS
 
     config = load_config(file, profile=profile)
     if seed is not None:
-        config = config.model_copy(update={"seed": seed, "name": f"{config.name}-seed{seed}"})
+        tables = {**config.model_dump(), "seed": seed, "name": f"{config.name}-seed{seed}"}
+        config = parse_config(tables, where=f"--seed {seed}")
     folder = runs / config.name
+    views = [VIEWS.make(kind) for kind in VIEWS.parts if mlflow or kind != "mlflow"]
     reporter = Console()
     reporter.say(f"Study [bold]{config.name}[/bold] in {folder}")
-    record = run_study(config, folder, reporter=reporter, on_batch=_sync if mlflow else None)
-    front_figure(record).savefig(folder / "front.png", dpi=150)
-    hypervolume_figure(record).savefig(folder / "hypervolume.png", dpi=150)
-    page = write_page(record, folder / "report.html")
-    write_curves(record, folder / CURVES)
+
+    def update(record: StudyRecord) -> None:
+        for view in views:
+            if view.live:
+                view.write(record)
+
+    record = run_study(config, folder, reporter=reporter, on_batch=update)
+    hints = [view.write(record) for view in views]
     _show(record)
-    out = typer.echo
-    out(f"\nThe report, to look at in a browser:   {page}")
-    out("Compare the trials in MLflow:          make ui      (moc ui)")
-    limit = "--robust-error 0.6" if record.delta is None else f"--epsilon {_middle_rung(config):g}"
-    out(f"Choose one by policy:                  moc choose {config.name} {limit}")
+    limit = "--robust-error 0.6"
+    if config.privacy is not None:
+        ladder = config.privacy.epsilons
+        limit = f"--epsilon {ladder[(len(ladder) - 1) // 2]:g}"
+    typer.echo("\n" + "\n".join(hint for hint in hints if hint))
+    typer.echo(f"Choose one by policy:                  moc choose {config.name} {limit}")
 
 
 @app.command()
@@ -91,7 +94,7 @@ def front(
         return
     import json
 
-    from moc.report.table import front_rows
+    from moc.views.table import front_rows
 
     typer.echo(json.dumps(front_rows(record), indent=2))
 
@@ -104,9 +107,12 @@ def choose(  # noqa: PLR0913 - the options of the command
     robust_error: Annotated[
         float | None, typer.Option(help="At most this error under attack, 0 to 1.")
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE: at most this value of any other objective of the study."),
+    ] = None,
     prefer: Annotated[
-        Literal["balanced", "error", "robust_error", "epsilon"],
-        typer.Option(help="What to weigh most among the trials within the limits."),
+        str, typer.Option(help="The objective to weigh most among the trials within the limits.")
     ] = "balanced",
     take: Annotated[int, typer.Option(min=1, max=3, help="Which suggestion to export.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Where to export it.")] = None,
@@ -115,24 +121,25 @@ def choose(  # noqa: PLR0913 - the options of the command
     mlflow: Annotated[bool, typer.Option(help="Set the MLflow alias 'policy'.")] = True,
 ) -> None:
     """Suggest up to three sets within limits, export one with its card, and name it the policy."""
-    from moc.policy import Limits, suggest
+    from moc.policy import describe_limits, suggest
 
     record = _read(study, runs)
-    limits = Limits(error=error, robust_error=robust_error, epsilon=epsilon)
+    named = {"error": error, "robust_error": robust_error, "epsilon": epsilon}
+    limits = {name: value for name, value in named.items() if value is not None}
+    limits |= dict(map(_limit, limit or []))
     suggestions = suggest(record, limits, prefer=prefer)
     for place, suggestion in enumerate(suggestions, start=1):
-        typer.echo(_suggestion_text(place, suggestion))
-        typer.echo(f"   Masking checks of this set: {_checked(record, suggestion)}")
+        typer.echo(_suggestion_text(record, place, suggestion))
     if take > len(suggestions):
         raise StudyError(f"There are {len(suggestions)} suggestions; --take {take} names none.")
     chosen = suggestions[take - 1]
     folder = out or record.folder / "policy"
-    why = {"reasons": (str(limits), chosen.reason), "compared": chosen.compared}
+    reasons = (describe_limits(limits, record.objectives), chosen.reason)
+    why = {"reasons": reasons, "compared": chosen.compared}
     _export(record, chosen.trial.number, folder, force=force, **why)
     if mlflow:
-        from moc.study.mlflow import set_policy_alias
+        from moc.views.mlflow import set_policy_alias
 
-        _sync(record)
         version = set_policy_alias(record, chosen.trial.number, folder, chosen.reason)
         typer.echo(f"In MLflow: model moc-{record.name}, version {version}, alias 'policy'.")
 
@@ -180,19 +187,19 @@ def audit(
 
     An audit gives lower bounds only: passing proves nothing, failing proves a defect.
     """
-    from moc.study.audit import audit_config
+    from moc.audit.repeat import audit_membership
+    from moc.audit.study import audit_config
     from moc.study.config import load_config
-    from moc.study.membership import audit_membership
     from moc.study.reporter import Console
 
     config = load_config(file, profile=profile)
     if membership:
-        reports = (audit_membership(config, runs=runs, reporter=Console()),)
+        findings = [audit_membership(config, runs=runs, reporter=Console())]
     else:
-        reports = audit_config(config)
-    for report in reports:
-        typer.echo(report.words())
-    if not all(report.passed for report in reports):
+        findings = audit_config(config)
+    for finding in findings:
+        typer.echo(finding.describe())
+    if not all(finding.passed for finding in findings):
         typer.echo("FAILED: the release leaks more than it claims.", err=True)
         raise typer.Exit(1)
 
@@ -204,10 +211,16 @@ def ui(
     runs: Runs = _RUNS,
 ) -> None:
     """Open MLflow on the studies' database and print the link to the comparison of trials."""
-    from moc.study.mlflow import comparison_link, default_uri, server_command, server_environment
+    from moc.views.mlflow import (
+        comparison_link,
+        default_uri,
+        server_command,
+        server_environment,
+        sync,
+    )
 
     record = _read(study, runs)
-    _sync(record)
+    sync(record)
     typer.echo(f"Compare the trials of {record.name}: {comparison_link(record.name, port=port)}")
     typer.echo("The server needs about ten seconds to answer; Ctrl-C ends it.")
     command = server_command(default_uri(), port)
@@ -230,16 +243,21 @@ def main() -> None:
         sys.exit(130)
 
 
-def _middle_rung(config: StudyConfig) -> float:
-    """An epsilon that the example of a limit may name."""
-    ladder = config.privacy.epsilons if config.privacy else (1.0,)
-    return ladder[(len(ladder) - 1) // 2]
+def _limit(text: str) -> tuple[str, float]:
+    """NAME=VALUE as a limit."""
+    name, _, value = text.partition("=")
+    try:
+        return name.strip().replace("-", "_"), float(value)
+    except ValueError:
+        raise StudyError(
+            f"--limit NAME=VALUE expected, such as stored_bytes=20000; found {text!r}."
+        ) from None
 
 
 def _read(study: str | None, runs: Path) -> StudyRecord:
     """The study that the user means."""
     from moc.study.config import load_config
-    from moc.study.folder import read_study
+    from moc.study.store import read_study
 
     if study is None:
         found = sorted(runs.glob("*/study.jsonl"), key=lambda path: path.stat().st_mtime)
@@ -252,17 +270,11 @@ def _read(study: str | None, runs: Path) -> StudyRecord:
     return read_study(path if (path / "config.json").is_file() else runs / study)
 
 
-def _sync(record: StudyRecord) -> None:
-    from moc.study.mlflow import sync
-
-    sync(record)
-
-
 def _show(record: StudyRecord) -> None:
     from rich.console import Console
 
-    from moc.report.checks import checks_failed, checks_summary
-    from moc.report.table import front_table
+    from moc.views.checks import checks_failed, checks_summary
+    from moc.views.table import front_table
 
     console = Console()
     console.print(front_table(record))
@@ -273,17 +285,15 @@ def _show(record: StudyRecord) -> None:
     console.print(f"Masking checks: {checks_summary(record)}", style=style, highlight=False)
 
 
-def _checked(record: StudyRecord, suggestion: Suggestion) -> str:
-    from moc.report.checks import checks_of_set
+def _suggestion_text(record: StudyRecord, place: int, suggestion: Suggestion) -> str:
+    from moc.views.checks import checks_of_set
+    from moc.views.words import scores_words
 
-    return checks_of_set(record, suggestion.trial.number)["words"]
-
-
-def _suggestion_text(place: int, suggestion: Suggestion) -> str:
-    scores = suggestion.trial.scores
+    trial = suggestion.trial
     return (
-        f"{place}. {suggestion.trial.name}: clean error {scores.error}, robust error "
-        f"{scores.robust_error}\n   {suggestion.reason}\n   {suggestion.next_step}"
+        f"{place}. {trial.name}: {scores_words(trial.scores, record.objectives)}\n"
+        f"   {suggestion.reason}\n   {suggestion.next_step}\n"
+        f"   Masking checks of this set: {checks_of_set(record, trial.number)['words']}"
     )
 
 

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from moc import __version__
 from moc.data.storage import load_set, save_set
+from moc.data.synthetic import SyntheticSet
 from moc.errors import PolicyError
-from moc.evidence.accountant import ACCOUNTANT
-from moc.evidence.ledger import ADJACENCY, UNIT
-from moc.report.card import card_text
-from moc.report.checks import checks_of_set, curve_of, curve_rows
-from moc.report.sheet import contact_sheet
-from moc.report.table import front_rows
-from moc.report.words import finite
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from moc.data.synthetic import SyntheticSet
-    from moc.evaluate.scores import Scores
-    from moc.study.records import StudyRecord, Trial
+from moc.evaluate.scores import Scores
+from moc.privacy.access import ADJACENCY, UNIT
+from moc.privacy.accountant import ACCOUNTANT
+from moc.study.records import StudyRecord, Trial
+from moc.views.card import card_text
+from moc.views.checks import checks_of_set, curve_of, curve_rows
+from moc.views.contact_sheet import contact_sheet
+from moc.views.words import finite
 
 Format = Literal["safetensors", "npz"]
 SHEET, CARD, README = "contact_sheet.png", "card.json", "README.md"
@@ -85,7 +79,7 @@ def export_set(
     card = _card(study, trial, synthetic, path)
     if card["privacy"]["private"]:
         choice = study.epsilon if compared is None else compared
-        card["privacy"]["epsilon_with_choice"] = max(choice, trial.scores.epsilon)
+        card["privacy"]["epsilon_with_choice"] = max(choice, trial.epsilon)
     card["reasons"] = list(reasons)
     contact_sheet(synthetic).save(folder / SHEET)
     (folder / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -105,7 +99,6 @@ def _write_set(synthetic: SyntheticSet, path: Path) -> Path:
 def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path) -> dict[str, Any]:
     info = synthetic.info
     likely = synthetic.labels.argmax(1).bincount(minlength=len(info.classes))
-    rows = [row for row in front_rows(study) if row["kind"] == "baseline"]
     return {
         "moc": __version__,
         "study": study.name,
@@ -127,14 +120,12 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
             "records": len(synthetic),
             "per_class": likely.tolist(),
             "labels": "hard" if bool((synthetic.labels.amax(1) == 1).all()) else "soft",
-            "decoder": asdict(synthetic.decoder),
+            "decoder": synthetic.decoder.model_dump(),
             "training_records": len(synthetic) * synthetic.decoder.count,
         },
-        "weights": dict(
-            zip(("generalization", "adversarial", "privacy"), trial.weighting.values(), strict=True)
-        ),
-        "scores": {"validation": _scores(trial.scores), "test": _scores(trial.report)},
-        "baselines": [{k: v for k, v in row.items() if "epsilon" not in k} for row in rows],
+        "weights": trial.weights,
+        "scores": _both(trial.scores, trial.report),
+        "baselines": {one.name: _both(one.scores, one.report) for one in study.baselines},
         "protocol": study.protocol or "not recorded",
         "masking": checks_of_set(study, trial.number),
         "curve": curve_rows(curve) if (curve := curve_of(study, trial.name)) else [],
@@ -143,26 +134,24 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
     }
 
 
-def _scores(scores: Scores | None) -> dict[str, float | None] | None:
-    if scores is None:
-        return None
-    return {
-        "error": finite(scores.error.mean),
-        "error_se": finite(scores.error.se),
-        "robust_error": finite(scores.robust_error.mean),
-        "robust_error_se": finite(scores.robust_error.se),
-    }
+def _both(scores: Scores, report: Scores | None) -> dict[str, dict[str, list[float | None]] | None]:
+    """(mean, standard error) of every objective on validation and on test records."""
+    return {"validation": _scores(scores), "test": None if report is None else _scores(report)}
+
+
+def _scores(scores: Scores) -> dict[str, list[float | None]]:
+    return {name: [finite(one.mean), finite(one.se)] for name, one in scores.items()}
 
 
 def _privacy(study: StudyRecord, trial: Trial) -> dict[str, Any]:
     """The guarantee; without any number where there is none."""
     accesses = list(study.privacy)
-    if not trial.scores.is_private or math.isinf(study.epsilon):
+    if not trial.is_private or not study.is_private:
         return {"private": False, "accesses": accesses}
     return {
         "private": True,
-        "epsilon": trial.scores.epsilon,
-        "rung": trial.rung,
+        "epsilon": trial.epsilon,
+        "rung": None if trial.rung is None else trial.rung.epsilon,
         "epsilon_study": study.epsilon,
         "delta": study.delta,
         "adjacency": ADJACENCY,

@@ -9,70 +9,57 @@ objective, all minimised.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moc.errors import PolicyError
-from moc.evaluate.scores import OBJECTIVES
-from moc.report.exchange import exchange
-from moc.report.words import OBJECTIVE_WORDS, epsilon_words
+from moc.objectives.base import Objective
+from moc.study.records import StudyRecord, Trial
+from moc.study.store import objective_values
+from moc.views.tradeoff import trade_off
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from moc.study.records import StudyRecord, Trial
-
-Preference = Literal["balanced", "error", "robust_error", "epsilon"]
 _LEAN = 0.6
 """Weight of the preferred objective in the pseudo-weight rule; the others share the rest."""
 
-_EPSILON_SLACK = 1.0005
-"""An accountant answers a little off the epsilon it was asked for; limits hold to four digits."""
+BALANCED = "balanced"
+"""The preference for no objective in particular."""
+
+Limits = Mapping[str, float]
+"""The most that is acceptable of some objectives, by name; those left out have no limit."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The most that is acceptable of each objective; None sets no limit.
+def check_limits(limits: Limits, study: StudyRecord) -> None:
+    """Refuse limits that say nothing about this study.
 
-    Attributes:
-        error: Clean error, a share in [0, 1].
-        robust_error: Error under attack, a share in [0, 1].
-        epsilon: Epsilon at the study's delta.
+    Raises:
+        PolicyError: If an objective is not one of the study's, or a limit makes no sense.
     """
+    for name, limit in limits.items():
+        if name == "epsilon" and not study.is_private:
+            raise PolicyError(
+                f"Study {study.name} is open: no set of it has an epsilon, so none can be limited "
+                "or preferred. Run a private study, or choose by its other objectives."
+            )
+        if name not in study.objectives:
+            raise PolicyError(
+                f"An objective of study {study.name} expected, {', '.join(study.objectives)}; "
+                f"found {name!r}."
+            )
+        objective = study.objectives[name]
+        objective.shown.check_limit(objective.words, limit)
 
-    error: float | None = None
-    robust_error: float | None = None
-    epsilon: float | None = None
 
-    def __post_init__(self) -> None:
-        """Check the ranges; a share given in percent is the likely mistake."""
-        for name in ("error", "robust_error"):
-            limit = getattr(self, name)
-            if limit is not None and not 0.0 <= limit <= 1.0:
-                raise PolicyError(
-                    f"The limit on {OBJECTIVE_WORDS[name]} should be a share in [0, 1], "
-                    f"found {limit:g}. Thirty percent is 0.3."
-                )
-        if self.epsilon is not None and not self.epsilon > 0.0:
-            raise PolicyError(f"The limit on epsilon should be positive, found {self.epsilon:g}.")
-
-    def values(self) -> NDArray[np.float64]:
-        """The limits in the order of `OBJECTIVES`, infinity where there is none."""
-        limits = (getattr(self, name) for name in OBJECTIVES)
-        return np.array([math.inf if limit is None else limit for limit in limits])
-
-    def __str__(self) -> str:
-        """Return the limits in words."""
-        words = [
-            f"{OBJECTIVE_WORDS[name]} ≤ {_value_words(name, limit)}"
-            for name, limit in zip(OBJECTIVES, self.values(), strict=True)
-            if math.isfinite(limit)
-        ]
-        return ", ".join(words) or "no limits"
+def describe_limits(limits: Limits, objectives: Mapping[str, Objective]) -> str:
+    """The limits in words."""
+    words = [
+        f"{one.words} ≤ {_value_words(one, limits[name])}"
+        for name, one in objectives.items()
+        if name in limits
+    ]
+    return ", ".join(words) or "no limits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +70,8 @@ class Suggestion:
         trial: The trial.
         reason: Why it is suggested, in words.
         next_step: What the cheapest move to another trial of the front would gain and cost.
-        compared: Largest epsilon of the sets that took part in the choice: what a set costs
-            together with the choice of it. Infinity in an open study.
+        compared: Largest epsilon of the sets that took part in the choice, dominated ones among
+            them: what a set costs together with the choice of it. Infinity in an open study.
     """
 
     trial: Trial
@@ -140,9 +127,7 @@ def preferred(z: NDArray[np.float64], weights: Sequence[float]) -> int:
     return int(np.abs(pseudo_weights(z) - np.asarray(weights)).sum(axis=1).argmin())
 
 
-def suggest(
-    study: StudyRecord, limits: Limits, prefer: Preference = "balanced"
-) -> list[Suggestion]:
+def suggest(study: StudyRecord, limits: Limits, prefer: str = BALANCED) -> list[Suggestion]:
     """Suggest up to three different trials of the front that keep within the limits.
 
     Decides on the validation scores that the search saw, never on test records.
@@ -150,57 +135,57 @@ def suggest(
     Args:
         study: The study; only the trials of its front are candidates.
         limits: What the choice must keep to.
-        prefer: What matters most once the limits are kept.
+        prefer: The objective that matters most once the limits are kept, or `balanced`.
 
     Returns:
         The best suggestion first. A trial that several rules choose appears once, with all reasons.
 
     Raises:
         PolicyError: If no trial of the front keeps within the limits: says which comes closest and
-            what it misses; or if epsilon is limited or preferred in an open study.
+            what it misses; or if a limit or preference does not go with the study.
     """
+    check_limits(limits, study)
+    if prefer != BALANCED:
+        check_limits({prefer: 1.0}, study)
     front = [study.trial(number) for number in study.front]
     if not front:
         raise PolicyError(f"Study {study.name} has no finished trial to choose from; run it first.")
-    if math.isinf(study.epsilon) and (limits.epsilon is not None or prefer == "epsilon"):
-        raise PolicyError(
-            f"Study {study.name} is open: no set of it has an epsilon, so none can be limited or "
-            "preferred. Run a private study, or choose by error and robust error."
-        )
-    z = normalise(_columns(front))
-    # Sets above the limit on epsilon take no part in the choice, so that it costs no more.
-    pool = [k for k, trial in enumerate(front) if _excess(trial, limits)[2] <= 0]
-    kept = [k for k in pool if _excess(front[k], limits).max() <= 0]
+    z = normalise(_columns(front, study))
+    # Sets above the limit on epsilon take no part in the choice, so that it costs no more. An
+    # accounted epsilon is never above the rung that the study file asked for, so no slack is due.
+    most = limits.get("epsilon", math.inf)
+    pool = [k for k, trial in enumerate(front) if trial.epsilon <= most or not trial.is_private]
+    kept = [k for k in pool if not _excess(front[k], limits)]
     if not kept:
-        raise PolicyError(_closest_miss(front, limits))
+        raise PolicyError(_closest_miss(front, limits, study.objectives))
+    # The front itself was found by comparing all trials, those that are dominated too.
+    compared = max(t.epsilon for t in study.trials if t.epsilon <= most or not t.is_private)
     reasons: dict[int, list[str]] = {}
-    scope = "" if str(limits) == str(Limits()) else " within the limits"
-    rows = normalise(_columns([front[k] for k in pool]))[[pool.index(k) for k in kept]]
-    for k, reason in _rules(rows, prefer, scope):
+    scope = " within the limits" if limits else ""
+    rows = normalise(_columns([front[k] for k in pool], study))[[pool.index(k) for k in kept]]
+    for k, reason in _rules(rows, prefer, scope, study.objectives):
         if kept[k] in reasons or len(reasons) < 3:
             reasons.setdefault(kept[k], []).append(reason)
     return [
         Suggestion(
             trial=front[k],
             reason=f"{_sentence(words)}.{_certainty(study, front[k])}",
-            next_step=_next_step(front, k, z, kept),
-            compared=max(front[k].scores.epsilon for k in pool),
+            next_step=_next_step(study, front, k, z, kept),
+            compared=compared,
         )
         for k, words in reasons.items()
     ]
 
 
-def _columns(trials: Sequence[Trial]) -> NDArray[np.float64]:
-    """Validation scores (trials, 3), or (trials, 2) without epsilon where it is infinite; log ε."""
-    values = np.array([trial.scores.values() for trial in trials])
-    if not np.isfinite(values[:, 2]).all():
-        return values[:, :2]
-    return np.column_stack([values[:, :2], np.log(values[:, 2])])
+def _columns(trials: Sequence[Trial], study: StudyRecord) -> NDArray[np.float64]:
+    """Validation scores (trials, objectives) on the objectives' own scales."""
+    return objective_values([trial.scores for trial in trials], study.objectives)[0]
 
 
-def _rules(z: NDArray[np.float64], prefer: Preference, scope: str) -> list[tuple[int, str]]:
+def _rules(
+    z: NDArray[np.float64], prefer: str, scope: str, objectives: Mapping[str, Objective]
+) -> list[tuple[int, str]]:
     """Every rule's choice among the rows and its reason, in the order that the preference asks."""
-    objectives = OBJECTIVES[: z.shape[1]]
     evenly, cost = compromise(z), trade_offs(z)
     even = (
         "most even compromise: in no objective more than "
@@ -210,16 +195,16 @@ def _rules(z: NDArray[np.float64], prefer: Preference, scope: str) -> list[tuple
     knee = "knee of the front: any other choice gives up at least "
     knee += f"{cost[turn]:.2g} times what it gains" if math.isfinite(cost[turn]) else "something"
     lowest = [
-        (_lowest(z, k), f"lowest {OBJECTIVE_WORDS[objective]}{scope}")
-        for k, objective in enumerate(objectives)
+        (_lowest(z, k), f"lowest {objective.words}{scope}")
+        for k, objective in enumerate(objectives.values())
     ]
     rules = [(evenly, even), (turn, knee)]
-    if prefer == "balanced":
+    if prefer == BALANCED:
         return rules + lowest
-    place = objectives.index(prefer)
+    place = list(objectives).index(prefer)
     weights = [(1.0 - _LEAN) / (len(objectives) - 1)] * len(objectives)
     weights[place] = _LEAN
-    lean = f"leans towards low {OBJECTIVE_WORDS[prefer]} without giving up the rest"
+    lean = f"leans towards low {objectives[prefer].words} without giving up the rest"
     first = [lowest.pop(place), (preferred(z, weights), lean)]
     return first + rules + lowest
 
@@ -230,36 +215,39 @@ def _lowest(z: NDArray[np.float64], column: int) -> int:
     return int(equals[compromise(z[equals])])
 
 
-def _excess(trial: Trial, limits: Limits) -> NDArray[np.float64]:
-    """How far each score lies above its limit; -inf where there is none."""
-    limit = limits.values()
-    limit[2] *= _EPSILON_SLACK
-    values = np.where(np.isinf(limit), 0.0, trial.scores.values())
-    return values - limit
+def _excess(trial: Trial, limits: Limits) -> dict[str, float]:
+    """How far each score lies above its limit, of those that do."""
+    values = {**{name: one.mean for name, one in trial.scores.items()}, "epsilon": trial.epsilon}
+    return {name: values[name] - most for name, most in limits.items() if values[name] > most}
 
 
-def _closest_miss(front: Sequence[Trial], limits: Limits) -> str:
+def _closest_miss(
+    front: Sequence[Trial], limits: Limits, objectives: Mapping[str, Objective]
+) -> str:
     """Say which trial comes closest to the limits, by the sum of misses relative to each limit."""
-    scale = np.where(np.isinf(limits.values()), 1.0, np.maximum(limits.values(), 1e-3))
-    trial = min(front, key=lambda t: (np.maximum(_excess(t, limits), 0) / scale).sum())
+    trial = min(
+        front,
+        key=lambda t: sum(
+            over / max(limits[name], 1e-3) for name, over in _excess(t, limits).items()
+        ),
+    )
     misses = [
-        f"its {OBJECTIVE_WORDS[name]} is {_value_words(name, value)}, "
-        f"{_value_words(name, over, change=True)} above the limit"
-        for name, value, over in zip(
-            OBJECTIVES, trial.scores.values(), _excess(trial, limits), strict=True
-        )
-        if over > 0
+        f"its {objectives[name].words} is "
+        f"{_value_words(objectives[name], limits[name] + over)}, "
+        f"{_value_words(objectives[name], over, change=True)} above the limit"
+        for name, over in _excess(trial, limits).items()
     ]
     return (
-        f"No trial of the front keeps within {limits}. Closest is {trial.name}: "
-        f"{', and '.join(misses)}. Loosen that limit, or run more trials."
+        f"No trial of the front keeps within {describe_limits(limits, objectives)}. Closest is "
+        f"{trial.name}: {', and '.join(misses)}. Loosen that limit, or run more trials."
     )
 
 
-def _value_words(name: str, value: float, *, change: bool = False) -> str:
-    if name == "epsilon":
-        return epsilon_words(float(value))
-    return f"{f'{100 * value:.1f}'.removesuffix('.0')} {'points' if change else '%'}"
+def _value_words(objective: Objective, value: float, *, change: bool = False) -> str:
+    unit = objective.shown
+    text = unit.text(value)
+    text = text.removesuffix(".0") if unit.step else text
+    return f"{text} {unit.step}" if change and unit.step else f"{text}{unit.suffix}"
 
 
 def _sentence(words: Sequence[str]) -> str:
@@ -273,12 +261,16 @@ def _certainty(study: StudyRecord, trial: Trial) -> str:
 
 
 def _next_step(
-    front: Sequence[Trial], here: int, z: NDArray[np.float64], kept: Sequence[int]
+    study: StudyRecord,
+    front: Sequence[Trial],
+    here: int,
+    z: NDArray[np.float64],
+    kept: Sequence[int],
 ) -> str:
     """Say the cheapest move from `here`: least lost for each unit of what it clearly gains."""
     steps = []
     for k, trial in enumerate(front):
-        move = exchange(front[here], trial)
+        move = trade_off(front[here], trial, study.objectives)
         if move.clear:
             change = z[k] - z[here]
             ratio = np.maximum(change, 0).sum() / np.maximum(-change, 0).sum()

@@ -12,21 +12,25 @@ ROOT = Path(__file__).parents[1]
 STAGES = (
     "errors",
     "memory",
+    "parts",
     "data",
-    "networks",
-    "bank",
     "attacks",
+    "networks",
+    "statistics",
+    "privacy",
     "evidence",
     "discrepancies",
     "condense",
     "evaluate",
+    "objectives",
     "search",
     "study",
-    "report",
-    "study.mlflow",  # a view of finished studies, like report, whose tables and pictures it logs
+    "audit",
+    "views",
     "policy",
     "export",
     "cli",
+    "testing",
 )
 
 
@@ -44,8 +48,6 @@ class Module:
 
     @property
     def stage(self) -> str:
-        if self.name.startswith("study.mlflow"):
-            return "study.mlflow"
         return self.name.split(".")[0]
 
     @cached_property

@@ -1,13 +1,22 @@
-"""What all tests share: one thread, no deadlines on busy machines, a small real data set."""
+"""What all tests share: one thread, no deadlines on busy machines, real data, tiny studies."""
 
 from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
+from tiny import PRIVATE, TINY
 
-from moc.data import RealData, load_digits
+from moc.data import SOURCES, RealData
 from moc.memory import keep_freed_memory
+from moc.study.config import parse_config
+from moc.study.records import StudyRecord
+from moc.study.run import run_study
 
 torch.set_num_threads(1)
 keep_freed_memory()
@@ -18,4 +27,32 @@ settings.load_profile("moc")
 @pytest.fixture(scope="session")
 def digits() -> RealData:
     """The digits of scikit-learn, sealed."""
-    return load_digits()
+    return SOURCES.make("digits").load("train")
+
+
+@pytest.fixture(scope="session")
+def shared_study(tmp_path_factory, worker_id) -> Callable[[dict[str, Any]], StudyRecord]:
+    """Runs a study once for all processes of a test run; tests only read its folder."""
+    base: Path = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def run(tables: dict[str, Any]) -> StudyRecord:
+        folder = shared / "shared-studies" / tables["name"]
+        folder.parent.mkdir(exist_ok=True)
+        with (folder.parent / f"{tables['name']}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return run_study(parse_config(tables, where="test"), folder)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_open(shared_study) -> StudyRecord:
+    """A finished open study; its folder is not to be changed."""
+    return shared_study(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_private(shared_study) -> StudyRecord:
+    """A finished private study; its folder is not to be changed."""
+    return shared_study(PRIVATE)

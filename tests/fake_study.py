@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from moc.data.real import DataInfo
+from moc.data.declared import DataInfo
 from moc.data.storage import save_set
 from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
-from moc.evaluate.scores import Estimate, Scores
-from moc.search.space import Weighting
-from moc.study.records import Baseline, Curve, MaskingChecks, StudyRecord, Trial
+from moc.evaluate.scores import Estimate
+from moc.privacy.ladder import Rung
+from moc.study.config import parse_config
+from moc.study.records import Baseline, MaskingChecks, RobustnessCurve, StudyRecord, Trial
+from moc.study.store import objective_values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RUNGS = (8.0, 4.0, 2.0)
+MORE = ("worst_class_error", "calibration_error", "stored_bytes")
+"""Objectives that a study may have besides."""
 
 
 def fake_set(shape=(1, 8, 8), *, classes=10, per_class=3, seed=0) -> SyntheticSet:
@@ -48,40 +52,32 @@ def fake_study(
     complete=True,
     shape=(1, 8, 8),
     failing: tuple[int, ...] = (),
+    more: tuple[str, ...] = (),
 ) -> StudyRecord:
     """Write random sets into `folder` and return the record of a study that made them.
 
     The first trials of a longer study are the trials of a shorter one. With `reports`, every set
-    of the front has been examined; `failing` are the places on the front that fail a check.
+    of the front has been examined; `failing` are the places on the front that fail a check, `more`
+    objectives beside error, robust error and epsilon.
     """
-    name = "demo" if private else "demo-open"
-    made = [_trial(folder, k, private=private, shape=shape) for k in range(trials)]
-    width = 3 if private else 2
-    values = np.array([t.scores.values()[:width] for t in made]).reshape(trials, width)
-    spread = np.array([t.scores.errors()[:width] for t in made]).reshape(trials, width)
+    config = _config(private=private, trials=trials, more=more)
+    names = tuple(config.objectives)
+    made = [_trial(folder, k, names, private=private, shape=shape) for k in range(trials)]
+    values, spread = objective_values([t.scores for t in made], config.objectives)
     front = [k for k in np.argsort(values[:, 0]) if nondominated(values)[k]] if made else []
     rng = np.random.default_rng(1)
     draws = [nondominated(rng.normal(values, spread)) for _ in range(200)]
     if reports:
         made = [_with_report(t) if t.number in front else t for t in made]
     examined = [int(k) for k in front] if reports else []
-    baselines = _baselines(reports=reports)
-    config = {
-        "name": name,
-        "seed": 7,
-        "data": {"source": "digits"},
-        "condense": {"images_per_class": 3, "scalarisation": "stch"},
-        "evaluate": {"protocol": "fast", "replicates": 5, "perturbation": 0.1, "attacks": "pgd"},
-        "search": {"engine": "sobol", "trials": trials},
-        "threat": {"norm": "Linf", "eps": 0.1},
-        "privacy": {"epsilons": list(RUNGS) if private else [], "delta": 1e-5},
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "ledger.jsonl").write_text('{"event": "begun"}\n')
+    baselines = _baselines(names, reports=reports)
+    (folder / "config.json").write_text(config.model_dump_json())
+    (folder / "study.jsonl").write_text('{"event": "started"}\n')
     return StudyRecord(
-        name=name,
+        name=config.name,
         folder=folder,
-        config=config,
+        config=config.model_dump(mode="json"),
+        objectives=config.objectives,
         trials=tuple(made),
         baselines=baselines,
         front=tuple(int(k) for k in front),
@@ -105,6 +101,24 @@ def fake_study(
     )
 
 
+def _config(*, private: bool, trials: int, more: tuple[str, ...]):
+    """A configuration that moc would accept."""
+    objectives = {name: {} for name in ("error", "robust_error")}
+    if private:
+        objectives["epsilon"] = {}
+    tables = {
+        "name": "demo" if private else "demo-open",
+        "seed": 7,
+        "data": {"source": "digits", "validation": 200, "test": 200},
+        "objectives": objectives | {name: {} for name in more},
+        "condense": {"images_per_class": 3},
+        "search": {"engine": "sobol", "trials": max(trials, 1)},
+    }
+    if private:
+        tables |= {"privacy": {"epsilons": list(RUNGS)}, "evidence": "proxy"}
+    return parse_config(tables, where="fake")
+
+
 def nondominated(values: np.ndarray) -> np.ndarray:
     """Which rows no other row dominates, straight from the definition."""
     le = (values[:, None] <= values[None]).all(-1)
@@ -120,10 +134,10 @@ def _checks(number: int, *, ok: bool) -> MaskingChecks:
     return MaskingChecks(trial=number, checks=rows, transfer="network 1 was trained plainly")
 
 
-def _curve(item: Trial | Baseline) -> Curve:
+def _curve(item: Trial | Baseline) -> RobustnessCurve:
     """A straight line through the two errors on test records, at eps 0 and 0.1."""
-    low, high = item.report.values()[:2]
-    return Curve(
+    low, high = (item.report[name].mean for name in ("error", "robust_error"))
+    return RobustnessCurve(
         name=item.name,
         eps=(0.0, 0.05, 0.1),
         errors=tuple(Estimate(mean=low + k * (high - low) / 2, se=0.01) for k in range(3)),
@@ -133,53 +147,65 @@ def _curve(item: Trial | Baseline) -> Curve:
     )
 
 
-def _trial(folder: Path, number: int, *, private: bool, shape: tuple[int, ...]) -> Trial:
+def _trial(
+    folder: Path, number: int, names: tuple[str, ...], *, private: bool, shape: tuple[int, ...]
+) -> Trial:
     rng = np.random.default_rng(100 + number)
     share = (0.0, 1.0)[number] if number < 2 else float(rng.uniform())
-    rung = RUNGS[number % 3] if private else None
-    cost = 0.0 if rung is None else 0.22 / rung
+    index = number % 3
+    epsilon = RUNGS[index] if private else math.inf
+    cost = 0.22 / epsilon
     error = 0.12 + cost + 0.22 * share**1.6 + abs(rng.normal(0, 0.035))
     robust = 0.38 + 0.8 * cost + 0.34 * (1 - share) ** 1.6 + abs(rng.normal(0, 0.035))
     path = f"sets/trial-{number:03d}.safetensors"
     save_set(fake_set(shape, seed=number), folder / path)
+    weights = {"error": 1 - share, "robust_error": share}
     return Trial(
         number=number,
         kind="anchor" if number < 2 else "search",
-        weighting=Weighting.of(
-            robust_share=share, privacy=0.2 + 0.2 * (number % 3) if private else 0.0
-        ),
-        rung=rung,
-        scores=_scores(error, robust, math.inf if rung is None else rung, rng),
-        losses=(1.0 - 0.5 * (1 - share), 1.2 - 0.5 * share),
+        point={"robust_error": share},
+        weights=weights,
+        rung=Rung(index=index, epsilon=epsilon, sigma=2.0 / epsilon) if private else None,
+        epsilon=epsilon,
+        scores=_scores(names, error, robust, epsilon, rng),
+        losses={"error": 1.0 - 0.5 * (1 - share), "robust_error": 1.2 - 0.5 * share},
         set_path=path,
         seconds=3.5 + number / 8,
     )
 
 
 def _scores(
-    error: float, robust: float, epsilon: float, rng: np.random.Generator | None = None
-) -> Scores:
+    names: tuple[str, ...],
+    error: float,
+    robust: float,
+    epsilon: float = math.inf,
+    rng: np.random.Generator | None = None,
+) -> dict[str, Estimate]:
     se = (0.009, 0.014) if rng is None else (0.005 + 0.01 * rng.uniform(), 0.012)
-    return Scores(
-        error=Estimate(mean=error, se=se[0]),
-        robust_error=Estimate(mean=robust, se=se[1]),
-        epsilon=epsilon,
-    )
+    found = {
+        "error": Estimate(mean=error, se=se[0]),
+        "robust_error": Estimate(mean=robust, se=se[1]),
+        "epsilon": Estimate(mean=epsilon),
+        "worst_class_error": Estimate(mean=min(1.9 * error, 1.0), se=0.05),
+        "calibration_error": Estimate(mean=0.3 - robust / 3, se=0.02),
+        "stored_bytes": Estimate(mean=7680.0),
+    }
+    return {name: found[name] for name in names if math.isfinite(found[name].mean)}
 
 
 def _with_report(trial: Trial) -> Trial:
-    error, robust, epsilon = trial.scores.values()
-    fields = {**vars(trial), "report": _scores(error + 0.01, robust + 0.015, epsilon)}
-    return Trial(**fields)
+    error, robust = (trial.scores[name].mean for name in ("error", "robust_error"))
+    report = _scores(tuple(trial.scores), error + 0.01, robust + 0.015, trial.epsilon)
+    return replace(trial, report=report)
 
 
-def _baselines(*, reports: bool) -> tuple[Baseline, ...]:
+def _baselines(names: tuple[str, ...], *, reports: bool) -> tuple[Baseline, ...]:
     rows = {"random": (0.36, 0.83), "herding": (0.30, 0.80), "kmeans": (0.27, 0.77)}
     return tuple(
         Baseline(
             name=name,
-            scores=_scores(*pair, math.inf),
-            report=_scores(pair[0] + 0.01, pair[1] + 0.01, math.inf) if reports else None,
+            scores=_scores(names, *pair),
+            report=_scores(names, pair[0] + 0.01, pair[1] + 0.01) if reports else None,
         )
         for name, pair in rows.items()
     )

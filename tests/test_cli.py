@@ -17,10 +17,10 @@ runner = CliRunner()
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """A folder of runs with one study that reads back from its own ledgers."""
-    from moc.study import folder
+    from moc.study import store
 
     study = fake_study(tmp_path / "runs" / "demo")
-    monkeypatch.setattr(folder, "read_study", lambda _path: study)
+    monkeypatch.setattr(store, "read_study", lambda _path: study)
     return tmp_path / "runs"
 
 
@@ -50,12 +50,12 @@ def test_front_prints_the_checks_of_each_set_and_of_all(runs):
 
 
 def test_a_failed_check_is_loud_in_front_and_in_choose(tmp_path, monkeypatch):
-    from moc.study import folder
+    from moc.study import store
 
     runs, out = tmp_path / "runs", tmp_path / "chosen"
     size = len(fake_study(runs / "demo").front)
     study = fake_study(runs / "demo", failing=tuple(range(size)))
-    monkeypatch.setattr(folder, "read_study", lambda _path: study)
+    monkeypatch.setattr(store, "read_study", lambda _path: study)
     shown = " ".join(invoke("front", "demo", "--runs", runs).output.split())
     assert f"Masking checks: FAILED for {size} of {size} sets" in shown
     chosen = invoke("choose", "demo", "--runs", runs, "--out", out, "--no-mlflow").output
@@ -71,6 +71,15 @@ def test_choose_shows_reasons_and_exports_a_card(runs, tmp_path):
     card = (out / "README.md").read_text()
     assert "epsilon" in card.lower()
     assert any(out.glob("*.safetensors"))
+
+
+def test_any_objective_can_be_limited_and_preferred(runs, tmp_path):
+    wanted = ("--limit", "robust-error=0.8", "--prefer", "epsilon", "--out", tmp_path / "out")
+    result = invoke("choose", "demo", "--runs", runs, *wanted, "--no-mlflow")
+    assert "Lowest epsilon within the limits" in result.output
+    assert "robust error ≤ 80 %" in (tmp_path / "out" / "README.md").read_text()
+    wrong = invoke("choose", "demo", "--runs", runs, "--limit", "size", "--no-mlflow")
+    assert "NAME=VALUE expected" in str(wrong.exception)
 
 
 def test_impossible_limits_are_explained(runs):

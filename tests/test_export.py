@@ -11,14 +11,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fake_study import fake_set, fake_study
+from fake_study import MORE, fake_set, fake_study
 from PIL import Image
 
 from moc.data.storage import load_set, save_set
 from moc.data.synthetic import Decoder
 from moc.errors import PolicyError
 from moc.export import export_set
-from moc.report.sheet import contact_sheet
+from moc.privacy.access import ADJACENCY
+from moc.views.contact_sheet import contact_sheet
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def test_the_stored_form_survives(study, tmp_path):
 @pytest.mark.parametrize(
     ("decoder", "words"),
     [
-        (Decoder(factor=2), "stored records holds 4 of them"),
-        (Decoder(copies=3, noise=0.1), "stands there 3 times"),
+        (Decoder(multi_formation=2), "stored records holds 4 of them"),
+        (Decoder(noise_copies=3, noise=0.1), "stands there 3 times"),
     ],
 )
 def test_npz_holds_decoded_training_records(study, tmp_path, decoder, words):
@@ -82,14 +83,15 @@ def test_the_card_names_data_scores_baselines_and_the_file(study, tmp_path):
     digest = hashlib.sha256((folder / card["file"]).read_bytes()).hexdigest()
     assert card["sha256"] == digest
     assert digest in readme
-    assert card["scores"]["test"]["error"] == trial.report.error.mean
+    assert card["scores"]["test"]["error"][0] == trial.report["error"].mean
     assert card["synthetic"]["per_class"] == [3] * 10
     assert card["settings"] == study.config
     for text in ("1297 records of digits", "3 a class", "Lowest clean error.", "herding"):
         assert text in readme
     for where in (trial.scores, trial.report):
-        assert f"{100 * where.robust_error.mean:.1f} ± {100 * where.robust_error.se:.1f}" in readme
-    assert all(f"evaluate.{key} = " in readme for key in study.config["evaluate"])
+        robust = where["robust_error"]
+        assert f"{100 * robust.mean:.1f} ± {100 * robust.se:.1f}" in readme
+    assert all(f"evaluate.{key}" in readme for key in study.config["evaluate"])
 
 
 def test_the_card_says_whether_its_own_set_passed_and_how_it_bears_larger_attacks(tmp_path):
@@ -110,14 +112,14 @@ def test_the_guarantee_is_complete(study, tmp_path):
     number = study.front[-1]
     folder = export_set(study, number, tmp_path / "out")
     privacy, readme = strict(folder / "card.json")["privacy"], (folder / "README.md").read_text()
-    assert privacy["epsilon"] == study.trial(number).scores.epsilon
+    assert privacy["epsilon"] == study.trial(number).epsilon
     assert privacy["epsilon_study"] == 8.31
     assert privacy["delta"] == 1e-5
     assert privacy["epsilon_with_choice"] == 8.31
     for text in (
         "**This set and the choice of it are (8.31, 1e-05)-differentially private**",
         f"made from the release's rung of epsilon {privacy['epsilon']:g}",
-        "add or remove one record",
+        ADJACENCY,
         "Unit of privacy: one record",
         "opacus PRV",
         "All sets of the study together cost epsilon 8.31",
@@ -131,7 +133,7 @@ def test_the_guarantee_is_complete(study, tmp_path):
 
 def test_a_choice_among_small_budgets_costs_no_more_than_the_largest_of_them(study, tmp_path):
     number = study.front[-1]
-    own = study.trial(number).scores.epsilon
+    own = study.trial(number).epsilon
     folder = export_set(study, number, tmp_path / "out", compared=own)
     assert strict(folder / "card.json")["privacy"]["epsilon_with_choice"] == own
     assert f"epsilon {own:g} at delta 1e-05" in (folder / "README.md").read_text()
@@ -156,8 +158,8 @@ def test_an_open_set_has_no_guarantee_and_no_number(tmp_path):
 def test_what_was_not_measured_is_left_out(tmp_path):
     study = fake_study(tmp_path / "study", reports=False)
     first = study.trials[0]
-    lone = replace(first.scores.error, se=math.nan)
-    once = replace(first, scores=replace(first.scores, error=lone))
+    lone = replace(first.scores["error"], se=math.nan)
+    once = replace(first, scores={**first.scores, "error": lone})
     folder = export_set(replace(study, trials=(once, *study.trials[1:])), 0, tmp_path / "out")
     assert strict(folder / "card.json")["scores"]["test"] is None
     table = (folder / "README.md").read_text().split("## What it is worth")[1]
@@ -204,3 +206,15 @@ def test_an_unknown_trial_or_format_writes_nothing(study, tmp_path):
     with pytest.raises(PolicyError, match="safetensors or npz"):
         export_set(study, 0, tmp_path / "out", format="csv")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_card_has_a_column_for_every_objective(tmp_path):
+    study = fake_study(tmp_path / "study", more=MORE)
+    folder = export_set(study, study.front[0], tmp_path / "out")
+    readme, card = (folder / "README.md").read_text(), strict(folder / "card.json")
+    heads = ["clean error %", "robust error %", "worst-class error %", "calibration error %"]
+    assert f"| set | records scored | {' | '.join(heads)} | stored size kB |" in readme
+    assert list(card["scores"]["validation"]) == list(study.objectives)
+    assert list(card["baselines"]["random"]["test"]) == [
+        name for name in study.objectives if name != "epsilon"
+    ]

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_study import fake_study, nondominated
+from fake_study import MORE, fake_study, nondominated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moc.errors import PolicyError
-from moc.evaluate.scores import Estimate, Scores
+from moc.evaluate.scores import Estimate
 from moc.policy import (
-    Limits,
     compromise,
     normalise,
     preferred,
@@ -39,9 +38,13 @@ def with_front(study, rows, *, se=0.01):
     trials = tuple(
         replace(
             study.trials[k],
-            scores=Scores(
-                error=Estimate(mean=e, se=se), robust_error=Estimate(mean=r, se=se), epsilon=eps
-            ),
+            rung=replace(study.trials[k].rung, epsilon=eps),
+            epsilon=eps,
+            scores={
+                "error": Estimate(mean=e, se=se),
+                "robust_error": Estimate(mean=r, se=se),
+                "epsilon": Estimate(mean=eps),
+            },
         )
         for k, (e, r, eps) in enumerate(rows)
     )
@@ -119,7 +122,7 @@ def test_a_constant_objective_does_not_disturb_the_others():
 
 
 @pytest.mark.parametrize("prefer", ["balanced", "error", "robust_error", "epsilon"])
-@pytest.mark.parametrize("limits", [Limits(), Limits(epsilon=4, error=0.4)], ids=str)
+@pytest.mark.parametrize("limits", [{}, {"epsilon": 4, "error": 0.4}], ids=str)
 def test_suggestions_are_different_trials_of_the_front_within_the_limits(study, limits, prefer):
     found = suggest(study, limits, prefer)
     numbers = [suggestion.trial.number for suggestion in found]
@@ -127,37 +130,34 @@ def test_suggestions_are_different_trials_of_the_front_within_the_limits(study, 
     assert len(set(numbers)) == len(numbers)
     assert set(numbers) <= set(study.front)
     for suggestion in found:
-        assert (np.array(suggestion.trial.scores.values()) <= limits.values()).all()
+        assert all(suggestion.trial.scores[k].mean <= most for k, most in limits.items())
         assert suggestion.reason.endswith(".")
         assert suggestion.next_step.endswith(".")
 
 
 @pytest.mark.parametrize("prefer", ["error", "robust_error", "epsilon"])
 def test_a_preferred_objective_comes_first_and_is_lowest(study, prefer):
-    place = ("error", "robust_error", "epsilon").index(prefer)
-    best = suggest(study, Limits(), prefer)[0].trial.scores.values()[place]
-    assert best == min(study.trial(n).scores.values()[place] for n in study.front)
+    best = suggest(study, {}, prefer)[0].trial.scores[prefer].mean
+    assert best == min(study.trial(n).scores[prefer].mean for n in study.front)
 
 
 def test_a_trial_off_the_front_is_never_suggested(study):
     best = study.front[0]
-    assert suggest(study, Limits(), "error")[0].trial.number == best
+    assert suggest(study, {}, "error")[0].trial.number == best
     without = replace(study, front=study.front[1:])
-    assert all(s.trial.number != best for s in suggest(without, Limits(), "error"))
+    assert all(s.trial.number != best for s in suggest(without, {}, "error"))
 
 
 def test_validation_scores_decide_and_test_scores_do_not(study):
-    worse = Scores(
-        error=Estimate(mean=1.0, se=0.0), robust_error=Estimate(mean=1.0, se=0.0), epsilon=99.0
-    )
+    worse = {name: Estimate(mean=1.0) for name in study.objectives}
     spoiled = replace(study, trials=tuple(replace(t, report=worse) for t in study.trials))
-    names = [[s.trial.name for s in suggest(x, Limits(error=0.4))] for x in (study, spoiled)]
+    names = [[s.trial.name for s in suggest(x, {"error": 0.4})] for x in (study, spoiled)]
     assert names[0] == names[1]
 
 
 def test_the_next_step_says_gain_and_price(study):
     priced = with_front(study, [(0.20, 0.50, 8.0), (0.221, 0.50, 4.0)])
-    (first, *_) = suggest(priced, Limits(), "error")
+    (first, *_) = suggest(priced, {}, "error")
     assert first.next_step == (
         "Going to trial-001 lowers epsilon from 8 to 4, and costs 2.1 ± 1.4 points of clean error."
     )
@@ -165,11 +165,11 @@ def test_the_next_step_says_gain_and_price(study):
 
 def test_no_next_step_is_made_of_noise(study):
     noisy = with_front(study, [(0.20, 0.51, 8.0), (0.21, 0.50, 8.0)], se=0.05)
-    assert "No other trial" in suggest(noisy, Limits())[0].next_step
+    assert "No other trial" in suggest(noisy, {})[0].next_step
 
 
 def test_a_front_of_one_trial_is_suggested_once(study):
-    (only,) = suggest(with_front(study, [(0.2, 0.5, 8.0)]), Limits())
+    (only,) = suggest(with_front(study, [(0.2, 0.5, 8.0)]), {})
     assert only.trial.number == 0
     assert "lowest clean error" in only.reason
 
@@ -177,41 +177,68 @@ def test_a_front_of_one_trial_is_suggested_once(study):
 def test_an_unreachable_limit_names_the_closest_trial_and_its_miss(study):
     two = with_front(study, [(0.20, 0.50, 8.0), (0.33, 0.40, 2.0)])
     with pytest.raises(PolicyError, match=r"trial-001: its clean error is 33 %, 3 points above"):
-        suggest(two, Limits(error=0.3, epsilon=2.0))
+        suggest(two, {"error": 0.3, "epsilon": 2.0})
 
 
-def test_an_accountants_last_digit_does_not_break_a_limit(study):
-    off = with_front(study, [(0.2, 0.5, 4.0004), (0.1, 0.4, 8.0)])
-    assert suggest(off, Limits(epsilon=4.0))[0].trial.number == 0
+def test_a_limit_on_epsilon_is_exact(study):
+    """Calibrated rungs lie below what was asked for, so nothing above a limit is let pass."""
+    off = with_front(study, [(0.2, 0.5, 3.99987), (0.19, 0.4, 4.0004), (0.1, 0.4, 8.0)])
+    found = suggest(off, {"epsilon": 4.0})
+    assert [s.trial.number for s in found] == [0]
+    assert found[0].compared == 3.99987
+
+
+def test_a_choice_costs_the_largest_epsilon_it_was_compared_with_dominated_ones_too(study):
+    rows = with_front(study, [(0.20, 0.50, 2.0), (0.30, 0.60, 8.0), (0.25, 0.55, 4.0)])
+    alone = replace(rows, trials=rows.trials[:3], front=(0,))
+    assert suggest(alone, {})[0].compared == 8.0
+    assert suggest(alone, {"epsilon": 4.0})[0].compared == 4.0
+    assert suggest(alone, {"epsilon": 2.0})[0].compared == 2.0
 
 
 def test_sets_above_the_limit_on_epsilon_have_no_part_in_the_choice(study):
     low = [(0.30, 0.60, 2.0), (0.25, 0.70, 2.0), (0.20, 0.80, 4.0)]
     for high in ([(0.10, 0.50, 8.0)], [(0.02, 0.95, 8.0)], [(0.19, 0.05, 8.0), (0.01, 0.9, 8.0)]):
-        chosen = suggest(with_front(study, low + high), Limits(epsilon=4.0))
-        values = [s.trial.scores.values() for s in chosen]
-        assert values == [
-            v.trial.scores.values() for v in suggest(with_front(study, low), Limits())
-        ]
+        chosen = suggest(with_front(study, low + high), {"epsilon": 4.0})
+        alone = suggest(with_front(study, low), {})
+        assert [s.trial.scores for s in chosen] == [s.trial.scores for s in alone]
         assert {s.compared for s in chosen} == {4.0}
 
 
 def test_an_open_study_knows_no_epsilon(open_study):
     assert "epsilon" not in " ".join(
-        s.reason + s.next_step for s in suggest(open_study, Limits(error=0.4))
+        s.reason + s.next_step for s in suggest(open_study, {"error": 0.4})
     )
     with pytest.raises(PolicyError, match="open"):
-        suggest(open_study, Limits(epsilon=8))
+        suggest(open_study, {"epsilon": 8})
     with pytest.raises(PolicyError, match="open"):
-        suggest(open_study, Limits(), "epsilon")
+        suggest(open_study, {}, "epsilon")
 
 
 def test_a_study_without_trials_says_so(tmp_path):
     with pytest.raises(PolicyError, match="no finished trial"):
-        suggest(fake_study(tmp_path, trials=0), Limits())
+        suggest(fake_study(tmp_path, trials=0), {})
 
 
 @pytest.mark.parametrize("bad", [{"error": 30}, {"robust_error": -0.1}, {"epsilon": 0.0}])
-def test_limits_out_of_range_are_refused(bad):
+def test_limits_out_of_range_are_refused(study, bad):
     with pytest.raises(PolicyError, match="found"):
-        Limits(**bad)
+        suggest(study, bad)
+
+
+def test_only_objectives_of_the_study_can_be_limited_or_preferred(study):
+    with pytest.raises(PolicyError, match="error, robust_error, epsilon; found 'beauty'"):
+        suggest(study, {"beauty": 0.5})
+    with pytest.raises(PolicyError, match="found 'beauty'"):
+        suggest(study, {}, "beauty")
+
+
+def test_a_policy_may_limit_and_prefer_any_objective_that_the_study_has(tmp_path):
+    study = fake_study(tmp_path, more=MORE)
+    limits = {"worst_class_error": 0.6, "stored_bytes": 8000.0}
+    for prefer in study.objectives:
+        found = suggest(study, limits, prefer)
+        assert all(s.trial.scores["worst_class_error"].mean <= 0.6 for s in found)
+        assert f"lowest {study.objectives[prefer].words}" in found[0].reason.lower()
+    with pytest.raises(PolicyError, match=r"stored size is 7.68 kB, 6.68 kB above the limit"):
+        suggest(study, {"stored_bytes": 1000.0})

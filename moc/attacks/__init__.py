@@ -6,7 +6,7 @@ process are as before; no gradient is too small for float32. Carlini-Wagner and 
 offered: in the first, pixels at exactly 0 or 1 cannot move, and neither has a budget.
 """
 
-from moc.attacks.attack import Attack
+from moc.attacks.base import ATTACKS, Attack
 from moc.attacks.threat import AttackError, Threat
 
-__all__ = ["Attack", "AttackError", "Threat"]
+__all__ = ["ATTACKS", "Attack", "AttackError", "Threat"]

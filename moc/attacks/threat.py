@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, Self
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
 
 from moc.errors import MocError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Norm = Literal["Linf", "L2"]
 
@@ -22,8 +20,7 @@ class AttackError(MocError):
     """Images, a threat or a model that an attack cannot work with."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Threat:
+class Threat(BaseModel):
     """What an attacker may do to each record.
 
     Attributes:
@@ -31,20 +28,18 @@ class Threat:
         eps: The largest norm, in units of [0, 1] pixels: 8/255, not 8. Zero allows nothing.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
     norm: Norm = "Linf"
-    eps: float
+    eps: float = Field(ge=0, allow_inf_nan=False)
 
-    def __post_init__(self) -> None:
-        """Check the norm and the budget."""
-        if self.norm not in get_args(Norm):
-            raise AttackError(f"A norm of {get_args(Norm)} expected, found {self.norm!r}.")
-        if not (math.isfinite(self.eps) and self.eps >= 0):
-            raise AttackError(f"A finite eps >= 0 expected, found {self.eps}.")
+    @model_validator(mode="after")
+    def _within_the_pixels(self) -> Self:
         if self.norm == "Linf" and self.eps > 1:
-            raise AttackError(
-                f"Pixels lie in [0, 1], so eps at most 1 expected for Linf, found {self.eps}. "
+            raise ValueError(
+                f"Pixels lie in [0, 1], so eps at most 1 expected for Linf, found {self.eps:g}. "
                 "Divide grey levels by 255."
             )
+        return self
 
     def size(self, delta: Tensor) -> Tensor:
         """Norm (n,) of each perturbation in `delta` (n, *shape)."""

@@ -1,25 +1,18 @@
-"""Condensation: B synthetic sets at once, each under its own weighting."""
+"""Condensation: B synthetic sets at once, each under its own weights."""
 
-from moc.condense.loop import Condensed, CondenseSettings, Task, condense
-from moc.condense.pretrained import PretrainedBank, pretrain
-from moc.condense.proxy import Proxies, Proxy, make_proxies
-from moc.condense.scalarise import Linear, Normalisation, Scalariser, SmoothTchebycheff
-from moc.condense.teacher import TeacherSettings, train_teachers
+from moc.condense.loop import Condensed, Task, condense
+from moc.condense.proxy import make_proxies
+from moc.condense.scalarise import SCALARISERS, Normalisation, Scalariser
+from moc.condense.settings import CondenseSettings, PoolSettings
 
 __all__ = [
+    "SCALARISERS",
     "CondenseSettings",
     "Condensed",
-    "Linear",
     "Normalisation",
-    "PretrainedBank",
-    "Proxies",
-    "Proxy",
+    "PoolSettings",
     "Scalariser",
-    "SmoothTchebycheff",
     "Task",
-    "TeacherSettings",
     "condense",
     "make_proxies",
-    "pretrain",
-    "train_teachers",
 ]

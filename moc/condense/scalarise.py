@@ -1,14 +1,18 @@
-"""From several losses to one, for each synthetic set by its own weighting."""
+"""From several losses to one, for each synthetic set by its own weights."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
-from moc.errors import StudyError
+from moc.parts import Family, Part
 
 _FLOOR = 0.02  # a zero weight under Tchebycheff gives only weakly Pareto-optimal sets
 _UTOPIA = 0.05  # how far below the ideal the reference point lies, in normalised units
@@ -16,41 +20,69 @@ _UTOPIA = 0.05  # how far below the ideal the reference point lies, in normalise
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """A fixed (ideal, nadir) pair for each rung, found by the anchors and stored in the study.
+    """The (ideal, nadir) of every loss, found by the anchors of a rung, or of B rungs.
 
     Attributes:
-        ideal: Best value of each discrepancy, by rung: (rungs, 2).
-        nadir: Its value where the other discrepancy has all the weight: (rungs, 2).
+        ideal: Value of each loss where it has all the weight: (m,) or (B, m).
+        nadir: Its worst value where another has, likewise.
     """
 
-    ideal: tuple[tuple[float, float], ...]
-    nadir: tuple[tuple[float, float], ...]
+    ideal: tuple[float, ...] | tuple[tuple[float, ...], ...]
+    nadir: tuple[float, ...] | tuple[tuple[float, ...], ...]
 
     @classmethod
-    def none(cls, rungs: int = 1) -> Normalisation:
-        """Leave losses as they are."""
-        return cls(ideal=((0.0, 0.0),) * rungs, nadir=((1.0, 1.0),) * rungs)
+    def from_anchors(cls, losses: Sequence[Sequence[float]]) -> Normalisation:
+        """From the losses (m, m) of anchor k, which minimised loss k alone."""
+        columns = list(zip(*losses, strict=True))
+        return cls(
+            ideal=tuple(column[k] for k, column in enumerate(columns)),
+            nadir=tuple(
+                max(value for other, value in enumerate(column) if other != k)
+                for k, column in enumerate(columns)
+            ),
+        )
 
-    def apply(self, losses: Tensor, rungs: list[int]) -> Tensor:
-        """Map losses (B, 2) of sets that read these rungs so that ideal is 0 and nadir 1."""
-        ideal = losses.new_tensor([self.ideal[r] for r in rungs])
-        nadir = losses.new_tensor([self.nadir[r] for r in rungs])
+    @classmethod
+    def stack(cls, rows: Sequence[Normalisation | None]) -> Normalisation | None:
+        """One row for each of B sets; None if they have none.
+
+        Raises:
+            ValueError: If some have one and others have not.
+        """
+        found = [row for row in rows if row is not None]
+        if not found:
+            return None
+        if len(found) < len(rows):
+            raise ValueError("Anchors are condensed apart from sets whose losses are normalised.")
+        return cls(
+            ideal=tuple(cast("tuple[float, ...]", row.ideal) for row in found),
+            nadir=tuple(cast("tuple[float, ...]", row.nadir) for row in found),
+        )
+
+    def apply(self, losses: Tensor) -> Tensor:
+        """Map losses (B, m) so that ideal is 0 and nadir 1."""
+        ideal, nadir = losses.new_tensor(self.ideal), losses.new_tensor(self.nadir)
         return (losses - ideal) / (nadir - ideal).clamp_min(1e-6)
 
 
-class Scalariser(ABC):
+class Scalariser(Part, ABC):
     """Joins normalised losses (B, m) by weights (B, m) on the simplex: (B,)."""
 
     @abstractmethod
-    def __call__(self, losses: Tensor, weights: Tensor) -> Tensor:
+    def join(self, losses: Tensor, weights: Tensor) -> Tensor:
         """One value for each synthetic set."""
+
+
+SCALARISERS: Family[Scalariser] = Family("scalarisers", Scalariser, "moc.condense")
 
 
 class Linear(Scalariser):
     """The weighted sum; it cannot reach the concave parts of a front. The named baseline."""
 
-    def __call__(self, losses: Tensor, weights: Tensor) -> Tensor:
-        """See `Scalariser`."""
+    kind: Literal["linear"] = "linear"
+
+    @override
+    def join(self, losses: Tensor, weights: Tensor) -> Tensor:
         return (weights * losses).sum(-1)
 
 
@@ -64,21 +96,11 @@ class SmoothTchebycheff(Scalariser):
         mu: Smoothing μ.
     """
 
-    def __init__(self, mu: float = 0.05) -> None:
-        """Smooth by `mu`."""
-        self.mu = mu
+    kind: Literal["stch"] = "stch"
+    mu: float = Field(default=0.05, gt=0)
 
-    def __call__(self, losses: Tensor, weights: Tensor) -> Tensor:
-        """See `Scalariser`."""
+    @override
+    def join(self, losses: Tensor, weights: Tensor) -> Tensor:
         floored = weights.clamp_min(_FLOOR)
         floored = floored / floored.sum(-1, keepdim=True)
         return self.mu * torch.logsumexp(floored * (losses + _UTOPIA) / self.mu, dim=-1)
-
-
-def make_scalariser(name: str) -> Scalariser:
-    """`stch` or `linear`."""
-    if name == "stch":
-        return SmoothTchebycheff()
-    if name == "linear":
-        return Linear()
-    raise StudyError(f"A scalariser 'stch' or 'linear' expected, found {name!r}.")

@@ -46,7 +46,7 @@ _NAMES = (*_COLOR, *_WARP, "cutout")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class AugmentationDraw:
     """Drawn parameters: n rows, one a record, or a single row for every record (Siamese).
 
     Attributes:
@@ -54,13 +54,13 @@ class Draw:
             change, as below.
         warp: Affine map from places in the result to places in the image, both in [-1, 1] with
             x to the right and y downwards: (n, 2, 3).
-        hole: Pixels to zero, rows top..bottom-1 of columns left..right-1: (n, 4) integers top,
+        cutout: Pixels to zero, rows top..bottom-1 of columns left..right-1: (n, 4) integers top,
             bottom, left, right, which may lie outside the image.
     """
 
     color: Tensor | None = None
     warp: Tensor | None = None
-    hole: Tensor | None = None
+    cutout: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Augment float images (m, C, H, W), where m = n unless n = 1; differentiable in `x`.
@@ -72,7 +72,7 @@ class Draw:
         Raises:
             ValueError: If there are not as many images as rows, or they are not floats.
         """
-        for rows in (self.color, self.warp, self.hole):
+        for rows in (self.color, self.warp, self.cutout):
             if rows is not None and not (x.is_floating_point() and len(rows) in (1, len(x))):
                 raise ValueError(
                     f"A draw of {len(rows)} rows needs as many float images (any number if it is "
@@ -82,8 +82,8 @@ class Draw:
             x = _recolor(x, self.color.to(x))
         if self.warp is not None:
             x = _rewarp(x, self.warp.to(x))
-        if self.hole is not None:
-            x = x.masked_fill(_inside(self.hole.to(x.device), x.shape[-2], x.shape[-1]), 0.0)
+        if self.cutout is not None:
+            x = x.masked_fill(_inside(self.cutout.to(x.device), x.shape[-2], x.shape[-1]), 0.0)
         return x
 
 
@@ -121,7 +121,7 @@ class Augmentation:
         color = ("color",) if set(self.names) & set(_COLOR) else ()
         return color + tuple(name for name in (*_WARP, "cutout") if name in self.names)
 
-    def draw(self, n: int, shape: tuple[int, ...], *, generator: Generator) -> Draw:
+    def draw(self, n: int, shape: tuple[int, ...], *, generator: Generator) -> AugmentationDraw:
         """Draw parameters for n records of a shape; n = 1 serves a batch of any size.
 
         Args:
@@ -135,7 +135,7 @@ class Augmentation:
         """
         groups = self.groups
         if not groups:
-            return Draw()
+            return AugmentationDraw()
         if len(shape) != 3:
             raise StudyError(
                 f"Augmentation {', '.join(self.names)} needs images (C, H, W); "
@@ -145,10 +145,10 @@ class Augmentation:
         u = torch.rand(n, 3, generator=generator)  # no group needs more than three numbers
         rows = {name: group == k for k, name in enumerate(groups)}
         rows = {name: row for name, row in rows.items() if row.any()}
-        return Draw(
+        return AugmentationDraw(
             color=self._color(rows["color"], u) if "color" in rows else None,
             warp=_warp(rows, u, *shape[1:]) if rows.keys() & set(_WARP) else None,
-            hole=_hole(rows["cutout"], u, *shape[1:]) if "cutout" in rows else None,
+            cutout=_cutout(rows["cutout"], u, *shape[1:]) if "cutout" in rows else None,
         )
 
     def _color(self, rows: Tensor, u: Tensor) -> Tensor:
@@ -180,13 +180,13 @@ def _warp(rows: dict[str, Tensor], u: Tensor, height: int, width: int) -> Tensor
     return warp
 
 
-def _hole(rows: Tensor, u: Tensor, height: int, width: int) -> Tensor:
+def _cutout(rows: Tensor, u: Tensor, height: int, width: int) -> Tensor:
     """Squares (n, 4) around a uniform centre, cut by the border; empty outside `rows`."""
     side = torch.tensor([height, width])
     size = (side * CUTOUT + 0.5).floor()
     start = (u[:, :2] * side).floor().clamp(max=side - 1) - (size / 2).floor()
-    hole = torch.stack([start, start + size], dim=2).flatten(1)
-    return torch.where(rows[:, None], hole, 0.0).long()
+    cutout = torch.stack([start, start + size], dim=2).flatten(1)
+    return torch.where(rows[:, None], cutout, 0.0).long()
 
 
 def _recolor(x: Tensor, color: Tensor) -> Tensor:
@@ -206,10 +206,10 @@ def _rewarp(x: Tensor, warp: Tensor) -> Tensor:
     return torch.where(still[:, None, None, None], x, moved)
 
 
-def _inside(hole: Tensor, height: int, width: int) -> Tensor:
+def _inside(cutout: Tensor, height: int, width: int) -> Tensor:
     """Mask (n, 1, H, W) of the pixels in each square."""
-    top, bottom, left, right = hole[:, :, None].unbind(1)
-    y = torch.arange(height, device=hole.device)
-    x = torch.arange(width, device=hole.device)
+    top, bottom, left, right = cutout[:, :, None].unbind(1)
+    y = torch.arange(height, device=cutout.device)
+    x = torch.arange(width, device=cutout.device)
     rows, columns = (top <= y) & (y < bottom), (left <= x) & (x < right)
     return (rows[:, :, None] & columns[:, None, :])[:, None]

@@ -1,67 +1,48 @@
-"""Discrepancies: differentiable distances between synthetic sets and the evidence."""
+"""What discrepancies and losses are: differentiable distances between S and the evidence."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from moc.bank import Member
-    from moc.evidence.views import Target, View
+from moc.attacks.threat import Threat
+from moc.evidence.base import Evidence, View
+from moc.networks.bank import Encoded
+from moc.networks.network import Ensembles
+from moc.parts import Family, Part
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """B synthetic sets as one network sees them.
-
-    Attributes:
-        member: The network.
-        records: Training records of the sets (B, M, *shape) in [0, 1].
-        features: (B, M, d), differentiable in the records.
-        labels: Label distributions (B, M, c).
-    """
-
-    member: Member
-    records: Tensor
-    features: Tensor
-    labels: Tensor
-
-
-def encode(records: Tensor, labels: Tensor, member: Member) -> Encoded:
-    """Send all sets through `member` at once: records (B, M, *shape), labels (B, M, c)."""
-    features = member(records.flatten(0, 1)).unflatten(0, records.shape[:2])
-    return Encoded(member=member, records=records, features=features, labels=labels)
-
-
-class Discrepancy(nn.Module, ABC):
+class Discrepancy(Part, ABC):
     """A distance between S and T under one network.
 
-    To add one: subclass, implement the two methods, add a line to `DISCREPANCIES` in
-    `moc/discrepancies/__init__.py`; the contract tests find it there.
-
-    Attributes:
-        needs_records: Whether it asks for the records of T themselves, which only open studies
-            have.
+    With F a class of functions, D_F(P, Q) = sup over h in F of |E_P h - E_Q h|, or, for ridge risk,
+    the risk on T of the predictor fitted on S.
     """
 
-    needs_records: ClassVar[bool] = False
-
     @abstractmethod
-    def forward(self, encoded: Encoded, target: Target, /) -> Tensor:
+    def value(self, encoded: Encoded, view: View, /) -> Tensor:
         """One value for each synthetic set: (B,)."""
 
-    @abstractmethod
+    @property
+    def has_predictor(self) -> bool:
+        """Whether a classifier is fitted on S."""
+        return type(self).predictor is not Discrepancy.predictor
+
     def predictor(self, encoded: Encoded, /) -> Tensor | None:
-        """The linear heads (B, d, c) that S induces, which the adversarial version attacks.
+        """The linear classifier (B, d, c) fitted on S, which adversarial losses attack.
 
-        None where the network itself is attacked, with its own head.
+        None, the default, where the network itself is attacked, with its own head.
         """
+        del encoded
 
 
-class Objective(nn.Module, ABC):
+DISCREPANCIES: Family[Discrepancy] = Family("discrepancies", Discrepancy, "moc.discrepancies")
+
+
+class Loss(nn.Module, ABC):
     """A loss of the study: one of its objectives, one value for each synthetic set of a batch."""
 
     @abstractmethod
@@ -69,7 +50,44 @@ class Objective(nn.Module, ABC):
         """One value for each synthetic set: (B,)."""
 
 
-class Generalization(Objective):
+@dataclass(frozen=True, kw_only=True)
+class LossContext:
+    """What a study offers to losses.
+
+    Attributes:
+        evidence: What T gave.
+        threat: What robustness is measured against.
+        discrepancy: That of the objective `error`, for losses that name none of their own.
+        teachers: Trains, at the first call, robust networks for every rung on what its readers may
+            see.
+    """
+
+    evidence: Evidence
+    threat: Threat
+    discrepancy: Discrepancy
+    teachers: Callable[[], Ensembles]
+
+
+class LossPart(Part, ABC):
+    """How an objective becomes a loss, as a study file says it."""
+
+    def check(self, discrepancy: Discrepancy) -> None:
+        """Refuse what cannot work, before anything is read; `discrepancy` is the study's.
+
+        Raises:
+            StudyError: With what to change.
+        """
+        del discrepancy
+
+    @abstractmethod
+    def build(self, context: LossContext) -> Loss:
+        """The loss module."""
+
+
+LOSSES: Family[LossPart] = Family("losses", LossPart, "moc.discrepancies")
+
+
+class Generalization(Loss):
     """A discrepancy on the records of T as they are."""
 
     def __init__(self, discrepancy: Discrepancy) -> None:
@@ -78,24 +96,5 @@ class Generalization(Objective):
         self.discrepancy = discrepancy
 
     def forward(self, encoded: Encoded, view: View, /) -> Tensor:
-        """See `Objective`."""
-        return self.discrepancy(encoded, view.clean())
-
-
-class Adversarial(Objective):
-    """The same discrepancy on the records of T under attack.
-
-    L = E max over ‖δ‖ <= eps of ℓ(predictor_S(x + δ), y). The inner maximum is found by the view
-    and frozen, which is exact for the gradient in S by Danskin's theorem.
-    """
-
-    def __init__(self, discrepancy: Discrepancy) -> None:
-        """Measure by `discrepancy`."""
-        super().__init__()
-        self.discrepancy = discrepancy
-
-    def forward(self, encoded: Encoded, view: View, /) -> Tensor:
-        """See `Objective`."""
-        heads = self.discrepancy.predictor(encoded)
-        attacked = view.attacked(None if heads is None else heads.detach())
-        return self.discrepancy(encoded, attacked)
+        """One value for each synthetic set: (B,)."""
+        return self.discrepancy.value(encoded, view)

@@ -1,24 +1,23 @@
-"""Curvature regularisation: a baseline for the adversarial objective."""
+"""Curvature regularisation: a baseline for the adversarial loss."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
+from torch import Tensor
+from typing_extensions import override
 
-from moc.discrepancies.base import Discrepancy, Encoded, Objective
+from moc.attacks.threat import Threat
+from moc.discrepancies.base import DISCREPANCIES, Discrepancy, Loss, LossContext, LossPart
 from moc.errors import StudyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from moc.attacks import Threat
-    from moc.evidence.views import View
+from moc.evidence.base import RECORDS, View
+from moc.networks.bank import Encoded
 
 
-class CurvatureRisk(Objective):
+class Curvature(LossPart):
     """A discrepancy on clean records plus λ times the curvature of the risk there.
 
     CURE (arXiv 1811.09716), as GUARD uses it for condensation (2403.10045): with ℓ the squared
@@ -34,9 +33,42 @@ class CurvatureRisk(Objective):
     robust error only where the masking checks pass.
 
     Attributes:
+        discrepancy: That of the objective `error` if left out.
         weight: λ.
-        records: How many records of the batch are looked at.
+        records: How many records of the batch are used.
     """
+
+    kind: Literal["curvature"] = "curvature"
+    discrepancy: Annotated[Discrepancy, DISCREPANCIES] | None = None
+    weight: float = Field(default=1.0, ge=0)
+    records: int = Field(default=64, gt=0)
+
+    @property
+    @override
+    def needs(self) -> frozenset[str]:
+        return frozenset({RECORDS})
+
+    @override
+    def check(self, discrepancy: Discrepancy) -> None:
+        chosen = self.discrepancy or discrepancy
+        if not chosen.has_predictor:
+            raise StudyError(
+                "Curvature is that of a classifier fitted on S: a discrepancy such as 'ridge-risk' "
+                f"or 'feature-mean' expected, found {chosen.kind!r}."
+            )
+
+    @override
+    def build(self, context: LossContext) -> CurvatureRisk:
+        return CurvatureRisk(
+            self.discrepancy or context.discrepancy,
+            threat=context.threat,
+            weight=self.weight,
+            records=self.records,
+        )
+
+
+class CurvatureRisk(Loss):
+    """A discrepancy plus λ times the curvature of its risk; see `Curvature`."""
 
     def __init__(
         self, discrepancy: Discrepancy, *, threat: Threat, weight: float = 1.0, records: int = 64
@@ -47,19 +79,10 @@ class CurvatureRisk(Objective):
         self.weight, self.records = weight, records
 
     def forward(self, encoded: Encoded, view: View, /) -> Tensor:
-        """See `Objective`.
-
-        Raises:
-            StudyError: If the discrepancy has no predictor fitted on S, or T is not at hand.
-        """
+        """One value for each synthetic set: (B,)."""
         heads = self.discrepancy.predictor(encoded)
-        if heads is None:
-            raise StudyError(
-                "Curvature is that of a predictor fitted on S: a discrepancy such as 'ridge-risk' "
-                f"or 'feature-mean' expected, found {type(self.discrepancy).__name__}."
-            )
-        target = view.clean()
-        records, labels = target.batch()
+        assert heads is not None, "Curvature.check refuses what has no predictor"
+        records, labels = view.batch()
         x, y = records[:, : self.records], labels[..., : self.records, :]
         residual = y - 1.0 / y.shape[-1]
 
@@ -69,7 +92,7 @@ class CurvatureRisk(Objective):
 
         copies = x.expand(len(heads), *x.shape[1:])
         bend = curvature(losses, copies, threat=self.threat).mean(1)
-        return self.discrepancy(encoded, target) + self.weight * bend
+        return self.discrepancy.value(encoded, view) + self.weight * bend
 
 
 def curvature(losses: Callable[[Tensor], Tensor], x: Tensor, *, threat: Threat) -> Tensor:

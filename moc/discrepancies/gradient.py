@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import override
 
-from moc.discrepancies.base import Discrepancy, Encoded
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from moc.bank import Member
-    from moc.evidence.views import Target
-    from moc.networks import Network
+from moc.discrepancies.base import Discrepancy
+from moc.evidence.base import RECORDS, View
+from moc.networks.bank import Encoded, Member
+from moc.networks.network import Network
 
 
 class GradientMatching(Discrepancy):
@@ -27,27 +24,28 @@ class GradientMatching(Discrepancy):
     so are units to which T gives no gradient at all. A soft label counts for each class by its
     share.
 
-    Its adversarial version attacks the member's own network, not a predictor of S: the records of
-    T give the gradient of the adversarial loss. With a bank of adversarially trained networks that
-    is light trajectory matching to robust experts (MAT, arXiv 2503.12069, has whole trajectories).
+    Its adversarial version attacks the member's own network, not a classifier fitted on S: the
+    records of T give the gradient of the adversarial loss.
 
     We differ from DC in taking the mean over units instead of the sum, and in the networks: those
-    of the bank, fresh or trained on T, where DC trains its own on S. All sets and classes share
+    of the bank, where DC trains its own on S. All sets and classes share
     one backward pass: no layer mixes records, so a gradient of a class is a sum over its records.
     """
 
-    needs_records = True
+    kind: Literal["gradient-matching"] = "gradient-matching"
 
-    def forward(self, encoded: Encoded, target: Target, /) -> Tensor:
-        """See `Discrepancy`."""
-        x, labels = target.batch()
+    @property
+    @override
+    def needs(self) -> frozenset[str]:
+        return frozenset({RECORDS})
+
+    @override
+    def value(self, encoded: Encoded, view: View, /) -> Tensor:
+        x, labels = view.batch()
         real = class_gradients(encoded.member, x, labels.expand(len(x), *labels.shape[-2:]))
         fake = class_gradients(encoded.member, encoded.records, encoded.labels)
-        gaps = [_unit_gaps(a, b) for a, b in zip(fake, real, strict=True)]
+        gaps = [_unit_distances(a, b) for a, b in zip(fake, real, strict=True)]
         return torch.cat(gaps, dim=2).mean((1, 2))
-
-    def predictor(self, encoded: Encoded, /) -> None:
-        """See `Discrepancy`; the member's own head, whatever S is."""
 
 
 def class_gradients(member: Member, records: Tensor, labels: Tensor) -> list[Tensor]:
@@ -122,7 +120,7 @@ def _outer(layer: nn.Module, entered: Tensor, back: Tensor) -> Tensor:
     return back.flatten(2) @ patches.transpose(1, 2)
 
 
-def _unit_gaps(fake: Tensor, real: Tensor) -> Tensor:
+def _unit_distances(fake: Tensor, real: Tensor) -> Tensor:
     """1 - cosine (B, c, units) of gradients (B or 1, c, units, inputs); 0 where T gives none."""
     there = real.norm(dim=3) > 0
     return torch.where(there, 1.0 - F.cosine_similarity(fake, real, dim=3), 0.0)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import torch
+from pydantic import Field
+from torch import Tensor
+from typing_extensions import override
 
-from moc.discrepancies.base import Discrepancy, Encoded
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from moc.evidence.views import Target
+from moc.discrepancies.base import Discrepancy
+from moc.evidence.base import View
+from moc.networks.bank import Encoded
 
 
 class RidgeRisk(Discrepancy):
@@ -27,17 +27,21 @@ class RidgeRisk(Discrepancy):
         ridge: λ, in units of a squared feature norm; features have norm one.
     """
 
-    def __init__(self, ridge: float = 0.5) -> None:
-        """Use λ = `ridge`."""
-        super().__init__()
-        self.ridge = ridge
+    kind: Literal["ridge-risk"] = "ridge-risk"
+    ridge: float = Field(default=0.5, gt=0)
 
-    def forward(self, encoded: Encoded, target: Target, /) -> Tensor:
-        """See `Discrepancy`."""
-        return target.squared_risk(self._solve(encoded))
+    @property
+    @override
+    def needs(self) -> frozenset[str]:
+        return frozenset({"class-means", "second-moments"})
 
+    @override
+    def value(self, encoded: Encoded, view: View, /) -> Tensor:
+        return view.squared_risk(self._solve(encoded))
+
+    @override
     def predictor(self, encoded: Encoded, /) -> Tensor:
-        """See `Discrepancy`; the ridge solution."""
+        """The ridge solution."""
         heads = self._solve(encoded)
         projection = encoded.member.projection
         return heads if projection is None else projection @ heads

@@ -1,25 +1,39 @@
-"""Agreement with a robust teacher: the adversarial objective of private studies."""
+"""Agreement with a robust teacher: an adversarial loss without an attack in the loop."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from moc.discrepancies.base import Encoded, Objective
+from torch import Tensor
+from typing_extensions import override
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from moc.discrepancies.base import Loss, LossContext, LossPart
+from moc.evidence.base import RECORDS, View
+from moc.networks.bank import Encoded
+from moc.networks.network import Ensembles
 
-    from moc.evidence.views import View
-    from moc.networks import Ensembles
+
+class Teacher(LossPart):
+    """Agreement of S with networks trained adversarially on what condensation may read."""
+
+    kind: Literal["teacher"] = "teacher"
+
+    @property
+    @override
+    def needs(self) -> frozenset[str]:
+        return frozenset({RECORDS})
+
+    @override
+    def build(self, context: LossContext) -> TeacherAgreement:
+        return TeacherAgreement(context.teachers())
 
 
-class TeacherAgreement(Objective):
+class TeacherAgreement(Loss):
     """Mean of ‖y_s - p(x_s)‖² over S, for p the mean prediction of adversarially trained teachers.
 
     A network that is trained plainly on S learns the decision surface that S carries; labels from
-    an adversarially trained teacher carry a robust one (robust distillation; measured for
-    condensed sets in the README). Images and learned labels both move. Each rung has teachers of
-    its own, made from what a reader of that rung may see.
+    an adversarially trained teacher carry a robust one (robust distillation). Images and learned
+    labels both move. Each rung has teachers of its own, made from what a reader of it may see.
     """
 
     def __init__(self, teachers: Ensembles) -> None:
@@ -28,6 +42,6 @@ class TeacherAgreement(Objective):
         self.teachers = teachers
 
     def forward(self, encoded: Encoded, view: View, /) -> Tensor:
-        """See `Objective`."""
+        """One value for each synthetic set: (B,)."""
         gap = encoded.labels - self.teachers(encoded.records, view.rungs)
         return gap.square().sum(2).mean(1)

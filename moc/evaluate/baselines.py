@@ -2,25 +2,21 @@
 
 They show real records, so they carry no privacy whatever they were chosen from. They may be made
 from T in an open study, and in a private one only from records declared public; which records are
-handed out is the evidence layer's business (`moc.evidence.reference`).
+handed out is the evidence layer's business (`moc.privacy.reference`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
+from torch import Generator, Tensor
 
-from moc.data.real import as_unit
-from moc.data.synthetic import AS_STORED, Decoder, SyntheticSet, balanced_labels, one_hot
+from moc.data.declared import DataInfo
+from moc.data.decoder import AS_STORED, Decoder
+from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
+from moc.data.vault import as_unit
 from moc.errors import DataError, StudyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Generator, Tensor
-
-    from moc.data.real import DataInfo
 
 
 def select(
@@ -82,8 +78,7 @@ def _random(x: Tensor, count: int, generator: Generator) -> Tensor:
 def _herding(x: Tensor, count: int, _generator: Generator) -> Tensor:
     """Greedy mean matching on pixels (Welling 2009; iCaRL, arXiv 1611.07725).
 
-    The k-th record is the one that brings the mean of the first k nearest to the mean of all. On
-    digits, 10 a class, pixels train better than features of a random ConvNet: 97.1 against 94.8 %.
+    The k-th record is the one that brings the mean of the first k nearest to the mean of all.
     """
     x = x.double()
     mean, total = x.mean(0), torch.zeros_like(x[0])
@@ -124,4 +119,4 @@ BASELINES = tuple(_PICKS)
 
 DECODED = "random-decoded"
 """Random records in the same stored pixels, shrunk and copied as the decoder wants them: the fair
-rival of a set with that decoder."""
+baseline of a set with that decoder."""

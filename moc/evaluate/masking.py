@@ -7,21 +7,21 @@ Every comparison is between outcomes on the same records, so its standard error 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from moc.attacks import Attack, Threat
+from moc.attacks.autoattack import ApgdT, Square
+from moc.attacks.base import Attack
+from moc.attacks.gradient import Fgsm, PgdCe, PgdMargin
+from moc.attacks.threat import Threat
 from moc.attacks.victim import untouched
-from moc.evaluate.robust import BATCH, Suite, correct, correct_under_attack
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor, nn
+from moc.evaluate.robust import BATCH, Robustness, correct
+from moc.evaluate.suites import CustomSuite
 
 _SHARE = 0.01
 """How far the share of right records may be off beside its sampling error."""
@@ -77,18 +77,18 @@ def masking_report(
         AttackError: If the records are outside [0, 1] or the model cannot be attacked.
     """
     probe = _Probe(model=model, x=x, y=y, classes=classes, seed=seed)
-    ce, margin = probe.under(threat, _pgd("pgd-ce")), probe.under(threat, _pgd("pgd-margin"))
+    ce, margin = probe.under(threat, _ce()), probe.under(threat, _margin())
     white = ce & margin
     levels = [correct(model, x, y)]
-    levels += [probe.under(_scaled(threat, share), _pgd("pgd-ce")) for share in (0.25, 0.5)]
-    flooded = probe.under(_flood(threat, x), _pgd("pgd-ce"), _pgd("pgd-margin"))
-    few = probe.under(threat, _pgd("pgd-ce", steps=10))
-    single = probe.under(threat, Attack(name="fgsm", steps=1))
-    square = probe.under(threat, Attack(name="square", steps=200))
+    levels += [probe.under(_scaled(threat, share), _ce()) for share in (0.25, 0.5)]
+    flooded = probe.under(_flood(threat, x), _ce(), _margin())
+    few = probe.under(threat, _ce(10))
+    single = probe.under(threat, Fgsm())
+    square = probe.under(threat, Square(steps=200))
     noise = correct(model, _noisy(x, threat, seed), y)
     agree = alike("cross-entropy and margin agree", ce, margin)
     if not agree.passed:
-        targeted = probe.under(threat, Attack(name="apgd-t", steps=20))
+        targeted = probe.under(threat, ApgdT(steps=20))
         agree = settled(agree, no_weaker("", strong=white, weak=targeted))
     return [
         same_twice(model, x),
@@ -209,19 +209,18 @@ class _Probe:
 
     def under(self, threat: Threat, *attacks: Attack) -> Tensor:
         """Which records are right under all of the attacks, (n,) bool."""
-        return correct_under_attack(
-            self.model,
-            self.x,
-            self.y,
-            suite=Suite(name="probe", attacks=attacks),
+        attacked = Robustness(
+            model=self.model,
+            suite=CustomSuite(attacks=attacks),
             threat=threat,
             classes=self.classes,
             seed=self.seed,
         )
+        return attacked.correct(self.x, self.y)
 
     def transferred(self, other: nn.Module, threat: Threat) -> Tensor:
         """Which records are right after an attack on another network, (n,) bool."""
-        attack = _pgd("pgd-margin")
+        attack = _margin()
         moved = [
             attack(other, images, labels, threat=threat, classes=self.classes, seed=self.seed)
             for images, labels in zip(self.x.split(BATCH), self.y.split(BATCH), strict=True)
@@ -229,8 +228,12 @@ class _Probe:
         return correct(self.model, torch.cat(moved), self.y)
 
 
-def _pgd(name: Literal["pgd-ce", "pgd-margin"], *, steps: int = 40) -> Attack:
-    return Attack(name=name, steps=steps, random_start=True)
+def _ce(steps: int = 40) -> Attack:
+    return PgdCe(steps=steps, random_start=True)
+
+
+def _margin() -> Attack:
+    return PgdMargin(steps=40, random_start=True)
 
 
 def _scaled(threat: Threat, share: float) -> Threat:

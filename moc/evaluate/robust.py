@@ -2,88 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
-from moc.attacks import Attack, AttackError, Threat
+from moc.attacks.base import Attack
+from moc.attacks.threat import AttackError, Threat
 from moc.attacks.victim import untouched
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from torch import Tensor, nn
+from moc.evaluate.suites import Suite
 
 BATCH = 250
 """Records attacked at once; part of a per-record result, which holds for one shape of call."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """Attacks whose worst case is the robust correctness of a record.
-
-    Attributes:
-        name: Name in reports.
-        attacks: The attacks in the order in which they are run, cheap ones first.
-    """
-
-    name: str
-    attacks: tuple[Attack, ...]
-
-    def __post_init__(self) -> None:
-        """Check that there is something to run, each under its own label."""
-        labels = [attack.label for attack in self.attacks]
-        if not labels or len(set(labels)) != len(labels):
-            raise AttackError(f"Suite {self.name!r} needs attacks that differ, found {labels}.")
-
-    @property
-    def per_record(self) -> bool:
-        """Whether a record's outcome does not depend on the other records."""
-        return all(attack.per_record for attack in self.attacks)
-
-
-PRIVATE = Suite(
-    name="private",
-    attacks=(Attack(name="pgd-ce", steps=20), Attack(name="pgd-margin", steps=20)),
-)
-"""For scores on private records: nothing random, each record on its own."""
-
-FAST = Suite(
-    name="fast",
-    attacks=(
-        Attack(name="pgd-ce", steps=20, random_start=True),
-        Attack(name="pgd-margin", steps=20, random_start=True),
-        Attack(name="square", steps=100),
-    ),
-)
-"""For the scores of a search."""
-
-STANDARD = Suite(
-    name="standard",
-    attacks=(
-        Attack(name="apgd-ce", steps=30),
-        Attack(name="apgd-t", steps=20),
-        Attack(name="square", steps=500),
-    ),
-)
-"""For a front on a CPU: measured within a point of `FULL` at a fraction of its cost."""
-
-FULL = Suite(
-    name="full",
-    attacks=(
-        Attack(name="apgd-ce", steps=100),
-        Attack(name="apgd-t", steps=100),
-        Attack(name="fab-t", steps=100),
-        Attack(name="square", steps=5000),
-    ),
-)
-"""For numbers that are claimed: AutoAttack, standard version (arXiv 2003.01690), all its steps."""
-
-SUITES = {suite.name: suite for suite in (FAST, STANDARD, FULL)}
-"""The suites that a study file may ask for, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,19 +35,6 @@ class RobustResult:
     per_attack: dict[str, Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RobustCurve:
-    """Which records a model gets right as the budget grows.
-
-    Attributes:
-        threats: The budgets, rising.
-        robust: Right under every attack within that budget or a smaller one, (budgets, n) bool.
-    """
-
-    threats: tuple[Threat, ...]
-    robust: Tensor
-
-
 def correct(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = BATCH) -> Tensor:
     """Which records (n, *shape) in [0, 1] the model gets right in evaluation mode, (n,) bool.
 
@@ -124,115 +44,64 @@ def correct(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = BATCH) -> Te
     return _outcomes(model, lambda images, _labels: images, x, y, batch=batch, fill=True)
 
 
-def robust_result(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    suite: Suite,
-    threat: Threat,
-    classes: int,
-    seed: int,
-    batch: int = BATCH,
-) -> RobustResult:
-    """Attack records with every attack of a suite and keep the worst outcome of each.
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """A suite set on a model.
 
     A record that fell to one attack is not attacked again, unless the suite is per record: then
     all are attacked in calls of one fixed shape, and no outcome depends on another record.
 
-    Args:
+    Attributes:
         model: Maps records in [0, 1] to logits (n, classes).
-        x: Records (n, *shape) in [0, 1].
-        y: Right labels (n,).
         suite: The attacks.
         threat: The norm and the budget.
         classes: Number of logits.
         seed: Public seed of the attacks' random numbers.
         batch: Records attacked at once.
-
-    Returns:
-        The outcome of each record, clean, after each attack, and at worst.
-
-    Raises:
-        AttackError: If the records are outside [0, 1] or the model cannot be attacked.
     """
-    clean = correct(model, x, y, batch=batch)
-    trial = _Trial(model=model, suite=suite, classes=classes, seed=seed, batch=batch)
-    per_attack = trial.run(x, y, threat=threat, alive=clean)
-    return RobustResult(
-        clean=clean, robust=per_attack[suite.attacks[-1].label], per_attack=per_attack
-    )
-
-
-def correct_under_attack(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    suite: Suite,
-    threat: Threat,
-    classes: int,
-    seed: int,
-    batch: int = BATCH,
-) -> Tensor:
-    """Which records the model gets right under every attack, (n,) bool; see `robust_result`."""
-    return robust_result(
-        model, x, y, suite=suite, threat=threat, classes=classes, seed=seed, batch=batch
-    ).robust
-
-
-def curve(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    threats: Sequence[Threat],
-    suite: Suite,
-    classes: int,
-    seed: int,
-    batch: int = BATCH,
-) -> RobustCurve:
-    """Robust correctness against a growing budget.
-
-    A perturbation within one budget is within all larger ones, so a record that fell stays
-    fallen: the curve falls by construction. Whether an attack gets stronger with its budget on
-    its own is asked in `moc.evaluate.masking`.
-
-    Args:
-        model: Maps records in [0, 1] to logits (n, classes).
-        x: Records (n, *shape) in [0, 1].
-        y: Right labels (n,).
-        threats: Budgets of one norm, rising.
-        suite: The attacks.
-        classes: Number of logits.
-        seed: Public seed, the same at each budget.
-        batch: Records attacked at once.
-
-    Raises:
-        AttackError: If the budgets do not rise or differ in norm.
-    """
-    budgets = [threat.eps for threat in threats]
-    if not budgets or sorted(set(budgets)) != budgets or len({t.norm for t in threats}) > 1:
-        raise AttackError(f"Rising budgets of one norm expected, found {list(threats)}.")
-    trial = _Trial(model=model, suite=suite, classes=classes, seed=seed, batch=batch)
-    alive, rows = correct(model, x, y, batch=batch), []
-    for threat in threats:
-        alive = trial.run(x, y, threat=threat, alive=alive)[suite.attacks[-1].label]
-        rows.append(alive)
-    return RobustCurve(threats=tuple(threats), robust=torch.stack(rows))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Trial:
-    """A suite set on a model."""
 
     model: nn.Module
     suite: Suite
+    threat: Threat
     classes: int
     seed: int
-    batch: int
+    batch: int = BATCH
 
-    def run(self, x: Tensor, y: Tensor, *, threat: Threat, alive: Tensor) -> dict[str, Tensor]:
+    def correct(self, x: Tensor, y: Tensor) -> Tensor:
+        """Which records (n, *shape) in [0, 1] are right under every attack, (n,) bool.
+
+        Raises:
+            AttackError: If the records are outside [0, 1] or the model cannot be attacked.
+        """
+        return self.result(x, y).robust
+
+    def result(self, x: Tensor, y: Tensor) -> RobustResult:
+        """The outcome of each record, clean, after each attack, and at worst; see `correct`."""
+        clean = correct(self.model, x, y, batch=self.batch)
+        per_attack = self._run(x, y, self.threat, clean)
+        last = self.suite.attacks[-1].label
+        return RobustResult(clean=clean, robust=per_attack[last], per_attack=per_attack)
+
+    def curve(self, x: Tensor, y: Tensor, threats: Sequence[Threat]) -> Tensor:
+        """Right under every attack within each of rising budgets of one norm: (m, n) bool.
+
+        A perturbation within one budget is within all larger ones, so a record that fell stays
+        fallen: the curve falls by construction. Whether an attack gets stronger with its budget on
+        its own is asked in `moc.evaluate.masking`.
+
+        Raises:
+            AttackError: If the budgets do not rise or differ in norm.
+        """
+        sizes = [threat.eps for threat in threats]
+        if not sizes or sorted(set(sizes)) != sizes or len({t.norm for t in threats}) > 1:
+            raise AttackError(f"Rising budgets of one norm expected, found {list(threats)}.")
+        alive, rows = correct(self.model, x, y, batch=self.batch), []
+        for threat in threats:
+            alive = self._run(x, y, threat, alive)[self.suite.attacks[-1].label]
+            rows.append(alive)
+        return torch.stack(rows)
+
+    def _run(self, x: Tensor, y: Tensor, threat: Threat, alive: Tensor) -> dict[str, Tensor]:
         """Which of the records `alive` (n,) bool are left after each attack, by label."""
         draw = torch.Generator().manual_seed(self.seed)
         left: dict[str, Tensor] = {}

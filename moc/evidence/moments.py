@@ -1,116 +1,152 @@
-"""Moments: what a release says about T, as evidence for condensation."""
+"""Moments: what sums over T say about it, released or exact, as evidence for condensation."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+from typing_extensions import override
 
 from moc.errors import StudyError
-from moc.evidence.base import Evidence
-from moc.evidence.shares import class_shares
-from moc.evidence.views import MomentTarget, Target, View
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from moc.bank import Member
-    from moc.evidence.rungs import Rung
-    from moc.evidence.statistics import Statistics
+from moc.evidence.base import Evidence, View, noise_start
+from moc.networks.bank import Member
+from moc.networks.train import BatchSource
+from moc.privacy.collect import CLIP, Collection
+from moc.privacy.release import Released
+from moc.statistics.base import Statistic
+from moc.statistics.class_counts import class_shares
+from moc.statistics.second_moments import nearest_psd, unvech
 
 
 class Moments(Evidence):
-    """Class sums and second moments under the K networks of a bank, for every rung."""
+    """Sums over N under the K networks of every round, for every rung.
 
-    def __init__(
-        self, statistics: Statistics, clean: Sequence[Rung], attacked: Sequence[Rung] | None = None
-    ) -> None:
-        """Read the rungs of one release of clean moments and, if there is one, of attacked ones."""
-        self.statistics = statistics
-        self.bank = statistics.bank
+    Steps take the networks of all rounds in turn. Shares of the classes are those of the first
+    round that counts them.
+    """
+
+    def __init__(self, rounds: Sequence[tuple[Collection, Sequence[Released]]]) -> None:
+        """Read what was drawn in each round, rung by rung."""
+        first, released = rounds[0]
+        self.bank = first.bank
         self.info, self.device = self.bank.info, self.bank.device
-        epsilons = tuple(rung.epsilon for rung in clean)
-        self.epsilons = epsilons if math.isfinite(epsilons[0]) else ()
-        self._clean = [_read(statistics, rung) for rung in clean]
-        self._attacked = [_read(statistics, rung) for rung in attacked or ()]
+        self.rungs = tuple(one.rung for one in released if one.rung is not None)
+        self.gives = frozenset(part.kind for c, _ in rounds for part in c.statistics)
+        self._rounds = [(c, [_Averages(c, one) for one in found]) for c, found in rounds]
+        self._networks = [(c, found, k) for c, found in self._rounds for k in range(c.networks)]
+        self._shares = self._class_shares(rounds)
 
+    def _class_shares(
+        self, rounds: Sequence[tuple[Collection, Sequence[Released]]]
+    ) -> list[Tensor]:
+        """Shares of the classes (c,) by rung."""
+        classes, records = len(self.info.classes), self.info.count
+        counting = [one for one in rounds if "class-counts" in one[0].weights]
+        found = []
+        for place in range(len(rounds[0][1])):
+            counted, noise = None, 0.0
+            if counting:
+                collection, released = counting[0]
+                own = released[place]
+                counted = collection.average("class-counts", own.blocks["class-counts"])[:, 0]
+                part = next(p for p in collection.statistics if p.kind == "class-counts")
+                noise = own.noise * CLIP / (records * collection.scale(part))
+            shares = class_shares(counted, noise=noise, classes=classes, records=records)
+            found.append(shares.to(self.device))
+        return found
+
+    @override
     def start(self, y: Tensor, *, seed: int, rung: int) -> Tensor:
-        """See `Evidence`; uniform noise from a public seed."""
-        del rung
-        generator = torch.Generator().manual_seed(seed)
-        return torch.rand(len(y), *self.info.shape, generator=generator)
+        return noise_start(y, self.info.shape, seed=seed)
 
+    @override
     def view(self, step: int, rungs: Sequence[int], *, member: Member | None = None) -> MomentView:
-        """See `Evidence`; step s sees network s mod K."""
         if member is not None:
             raise StudyError(
-                "A release cannot be looked at through networks that it was not drawn under: a "
-                "pool of networks trained on the set needs records. Use pool = 0, or a proxy."
+                "A release has no view under networks that it was not drawn under: a pool of "
+                "networks trained on the set needs records. Leave `pool` out, or use a proxy."
             )
-        k = step % self.statistics.networks
-        member = self.bank.member(k)
+        collection, averages, k = self._networks[step % len(self._networks)]
+        chosen = [min(rung, len(averages) - 1) for rung in rungs]
         return MomentView(
-            member=member,
+            member=collection.bank.member(k),
             rungs=tuple(rungs),
-            clean_target=_target(self._clean, k, member, rungs),
-            attacked_target=_target(self._attacked, k, member, rungs) if self._attacked else None,
+            seed=step,
+            network=k,
+            averages=[averages[rung] for rung in chosen],
+            shares=torch.stack([self._shares[rung] for rung in chosen]),
         )
+
+    @override
+    def source(self, rung: int) -> BatchSource:
+        raise StudyError(
+            "Networks are trained on records, and a release holds only sums over them. Use a proxy "
+            "of it: [evidence] kind = 'proxy'."
+        )
+
+
+class _Averages:
+    """What one rung of one round says, averaged over N, on the bank's device."""
+
+    def __init__(self, collection: Collection, released: Released) -> None:
+        device = collection.bank.device
+        self.by_name = {
+            name: collection.average(name, block).float().to(device)
+            for name, block in released.blocks.items()
+        }
+        second = self.by_name.get("second-moments")
+        self.second = None if second is None else nearest_psd(unvech(second[:, 0]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentView(View):
-    """One network of the bank with the moments of each set's own rung."""
+    """One network of a round with the sums of each set's own rung.
+
+    Attributes:
+        network: Number of the network in its round.
+        averages: What was released, for each of the B sets.
+        shares: Shares of the classes (B, c), above 0, as far as they are known.
+    """
 
     member: Member
     rungs: tuple[int, ...]
-    clean_target: MomentTarget
-    attacked_target: MomentTarget | None
+    seed: int
+    network: int
+    averages: Sequence[_Averages]
+    shares: Tensor
 
-    def clean(self) -> Target:
-        """See `View`."""
-        return self.clean_target
+    @override
+    def statistic(self, statistic: Statistic) -> Tensor:
+        sums = self._block(statistic.kind, per_network=statistic.per_network)
+        return sums / self.shares.unsqueeze(-1) if statistic.by_class else sums
 
-    def attacked(self, predictor: Tensor | None) -> Target:
-        """See `View`; the records were attacked when the release was drawn."""
-        del predictor
-        if self.attacked_target is None:
-            raise ValueError("This release holds no moments of attacked records.")
-        return self.attacked_target
+    @override
+    def class_sums(self) -> Tensor:
+        return self._block("class-means")
 
+    @override
+    def class_shares(self) -> Tensor:
+        return self.shares
 
-@dataclass(frozen=True, kw_only=True)
-class _Rung:
-    first: Tensor  # (K, c, d) over N
-    second: Tensor | None  # (K, p, p) over N
-    shares: Tensor  # (c,) of each class in T
+    @override
+    def quadratic(self, predictor: Tensor) -> Tensor:
+        seconds = [one.second[self.network] for one in self.averages if one.second is not None]
+        if not seconds:
+            raise self._lacks("second-moments")
+        return (predictor * (torch.stack(seconds) @ predictor)).sum((1, 2))
 
+    def _block(self, name: str, *, per_network: bool = True) -> Tensor:
+        """A statistic over N for each set: (B, c or 1, k)."""
+        if any(name not in one.by_name for one in self.averages):
+            raise self._lacks(name)
+        blocks = [one.by_name[name] for one in self.averages]
+        return torch.stack([block[self.network] if per_network else block for block in blocks])
 
-def _read(statistics: Statistics, rung: Rung) -> _Rung:
-    first, second = statistics.normalise(rung.first, rung.second)
-    device = statistics.bank.device
-    return _Rung(
-        first=first.to(device),
-        second=None if second is None else _psd(second).to(device),
-        shares=class_shares(statistics, rung).to(device),
-    )
-
-
-def _psd(matrix: Tensor) -> Tensor:
-    """The nearest positive semidefinite matrices: post-processing that removes mere noise."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ (values.clamp_min(0.0).unsqueeze(-1) * vectors.transpose(-1, -2))
-
-
-def _target(rungs: list[_Rung], k: int, member: Member, read: Sequence[int]) -> MomentTarget:
-    chosen = [rungs[min(r, len(rungs) - 1)] for r in read]
-    seconds = [rung.second[k] for rung in chosen if rung.second is not None]
-    return MomentTarget(
-        member=member,
-        sums=torch.stack([rung.first[k] for rung in chosen]),
-        second=torch.stack(seconds) if seconds else None,
-        shares=torch.stack([rung.shares for rung in chosen]),
-    )
+    def _lacks(self, name: str) -> StudyError:
+        found = ", ".join(self.averages[0].by_name)
+        return StudyError(
+            f"The sums of {name} are needed, and this round holds {found}. Add it to `statistics` "
+            "in every one of [[rounds]]."
+        )

@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Self
 
 import torch
+from torch import Tensor
+from typing_extensions import override
 
-from moc.data.real import as_unit
 from moc.data.synthetic import balanced_index, one_hot
-from moc.evidence.batches import AttackedBatch, Batches
-from moc.evidence.ledger import Access
+from moc.data.vault import as_unit
+from moc.evidence.records import RecordEvidence
+from moc.networks.bank import Bank
+from moc.privacy.access import Access
+from moc.privacy.ledger import Ledger
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from moc.bank import Members
-    from moc.evidence.ledger import Ledger
+_PURPOSE = "batches for condensation and for the training of teachers and other networks"
 
 
-class Samples(Batches):
+class Samples(RecordEvidence):
     """Batches of T and a fresh network in every step; for studies without a budget only."""
 
-    epsilons = ()
+    rungs = ()
 
     def __init__(
-        self,
-        ledger: Ledger,
-        *,
-        bank: Members,
-        attacked: AttackedBatch,
-        batch: int = 256,
-        seed: int = 0,
-        data: str = "train",
+        self, ledger: Ledger, *, bank: Bank, batch: int = 256, seed: int = 0, data: str = "train"
     ) -> None:
         """Read T as it is; the ledger notes it and refuses if there is a budget."""
-        purpose = "batches for condensation and for the training of teachers and other networks"
-        records = ledger.read(Access(key="samples", data=data, purpose=purpose, kind="open"))
-        super().__init__(bank=bank, attacked=attacked, batch=batch, seed=seed)
+        records = ledger.read(Access(key="samples", data=data, purpose=_PURPOSE, kind="open"))
+        super().__init__(bank=bank, batch=batch, seed=seed)
         self._x, self._y = records.x, records.y
 
+    @override
     def start(self, y: Tensor, *, seed: int, rung: int) -> Tensor:
-        """See `Evidence`; real records, the same for every set with this seed."""
-        del rung
         return as_unit(self._x[balanced_index(self._y, y, self.info.classes, seed=seed)])
 
+    @override
     def shown(self, step: int, size: int, rungs: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """See `Batches`; the same records for every set."""
-        del rungs
         x, labels = self.batch(step, size)
         return x.unsqueeze(0), labels
 
@@ -59,3 +48,7 @@ class Samples(Batches):
         x = as_unit(self._x[index])
         labels = one_hot(self._y[index], len(self.info.classes))
         return x.to(self.device), labels.to(self.device)
+
+    @override
+    def source(self, rung: int) -> Self:
+        return self

@@ -1,114 +1,120 @@
-"""The space that a search explores: points on the simplex of objectives."""
+"""The space that a search explores: named variables behind the coordinates of a unit box."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import torch
+from torch.quasirandom import SobolEngine
 
+Point = dict[str, float]
+"""What a search proposes, by variable: the weight of each loss but the first, which has the rest.
 
-@dataclass(frozen=True, kw_only=True)
-class Weighting:
-    """A point on the simplex (generalization, adversarial, privacy).
+The same dict goes through the ledger to every view.
+"""
 
-    The point (g, a, p) reads as (1-p)(1-r), (1-p)r, p: `privacy` p picks the rung of the ladder,
-    `robust_share` r mixes the two discrepancies.
+_GRID = 65
+"""Values that compete where there is one coordinate."""
 
-    Attributes:
-        generalization: Weight of the generalization discrepancy, in [0, 1].
-        adversarial: Weight of the adversarial discrepancy, in [0, 1].
-        privacy: Weight of the privacy budget, in [0, 1]; zero in an open study.
-    """
-
-    generalization: float
-    adversarial: float
-    privacy: float
-
-    def __post_init__(self) -> None:
-        """Check that the point lies on the simplex."""
-        if min(self.values()) < -1e-9 or not math.isclose(sum(self.values()), 1.0, abs_tol=1e-6):
-            raise ValueError(f"A weighting must lie on the simplex, found {self.values()}.")
-
-    def values(self) -> tuple[float, float, float]:
-        """The weights in the order (generalization, adversarial, privacy)."""
-        return self.generalization, self.adversarial, self.privacy
-
-    @property
-    def robust_share(self) -> float:
-        """Share r in [0, 1] of the adversarial discrepancy; one half if privacy takes all."""
-        rest = self.generalization + self.adversarial
-        return self.adversarial / rest if rest > 1e-12 else 0.5
-
-    @classmethod
-    def of(cls, *, robust_share: float, privacy: float) -> Weighting:
-        """Build from r and p, both in [0, 1]."""
-        rest = 1.0 - privacy
-        return cls(
-            generalization=rest * (1.0 - robust_share),
-            adversarial=rest * robust_share,
-            privacy=privacy,
-        )
-
-    def rung(self, epsilons: Sequence[float]) -> int:
-        """Index of the rung this point reads: p = 0 the largest epsilon, p = 1 the smallest.
-
-        Args:
-            epsilons: The ladder, largest epsilon first. The simplex is thin towards p = 1 (under
-                the uniform law P(privacy > p) = (1 - p)**2), so the rungs divide that probability
-                evenly: each is read by the same share of uniform weightings.
-        """
-        share = 1.0 - (1.0 - min(max(self.privacy, 0.0), 1.0)) ** 2
-        return min(int(share * len(epsilons)), len(epsilons) - 1)
+_CANDIDATES = 256
+"""Points that compete where there are several."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchSpace:
-    """What may be searched.
+class Weights:
+    """Weights of losses on the simplex.
 
     Attributes:
-        epsilons: The ladder, largest first; empty in an open study, whose space is one-dimensional.
+        names: The losses.
     """
 
-    epsilons: tuple[float, ...] = ()
+    names: tuple[str, ...]
 
     @property
     def dimension(self) -> int:
-        """Number of unit-box coordinates: 2 in a private study, 1 in an open one."""
-        return 2 if self.epsilons else 1
+        """Number of coordinates: one less than losses."""
+        return len(self.names) - 1
 
-    def decode(self, u: Sequence[float]) -> Weighting:
-        """Map a point of the unit box to the simplex; uniform points give uniform weightings.
+    def decode(self, u: Sequence[float]) -> Point:
+        """Map coordinates in [0, 1] to the simplex; uniform ones to uniform weights.
 
-        Args:
-            u: (robust share r, and in a private study the quantile of p), each in [0, 1].
+        Sticks are broken off one after the other, the last loss first: of m losses the last takes
+        1 - (1 - u)^(1/(m-1)) of the whole, and so on. Of two losses the second has the weight u.
         """
-        privacy = 1.0 - math.sqrt(1.0 - min(max(u[1], 0.0), 1.0)) if self.epsilons else 0.0
-        return Weighting.of(robust_share=min(max(u[0], 0.0), 1.0), privacy=privacy)
+        rest, point = 1.0, {}
+        for place in range(self.dimension, 0, -1):
+            share = min(max(u[place - 1], 0.0), 1.0)
+            taken = rest * (share if place == 1 else 1.0 - (1.0 - share) ** (1.0 / place))
+            point[self.names[place]] = taken
+            rest -= taken
+        return {name: point[name] for name in self.names[1:]}
 
-    def encode(self, weighting: Weighting) -> tuple[float, ...]:
+    def encode(self, point: Mapping[str, float]) -> tuple[float, ...]:
         """Inverse of `decode`."""
-        if not self.epsilons:
-            return (weighting.robust_share,)
-        return weighting.robust_share, 1.0 - (1.0 - weighting.privacy) ** 2
+        rest, u = 1.0, []
+        for place in range(self.dimension, 0, -1):
+            taken = point[self.names[place]]
+            share = min(max(taken / rest, 0.0), 1.0) if rest > 1e-12 else 0.0
+            u.append(share if place == 1 else 1.0 - (1.0 - share) ** place)
+            rest -= taken
+        return tuple(reversed(u))
 
-    def inputs(self, weighting: Weighting) -> tuple[float, ...]:
-        """All that a trial depends on: r, and where its rung lies in log epsilon.
+    def values(self, point: Mapping[str, float]) -> tuple[float, ...]:
+        """The weight of every loss, in order; they sum to one."""
+        others = [point[name] for name in self.names[1:]]
+        return (max(1.0 - sum(others), 0.0), *others)
 
-        Two weightings with the same r that read the same rung are the same trial, whatever their p.
+    def named(self, point: Mapping[str, float]) -> dict[str, float]:
+        """The same by loss."""
+        return dict(zip(self.names, self.values(point), strict=True))
 
-        Returns:
-            (r,) in an open study, else (r, position) with position 0 for the largest epsilon of
-            the ladder and 1 for the smallest, linear in log epsilon.
-        """
-        if not self.epsilons:
-            return (weighting.robust_share,)
-        logs = [math.log(epsilon) for epsilon in self.epsilons]
-        span = (logs[0] - logs[-1]) or 1.0
-        return weighting.robust_share, (logs[0] - logs[weighting.rung(self.epsilons)]) / span
 
-    def on_rung(self, robust_share: float, rung: int) -> Weighting:
-        """The weighting with share r in the middle of a rung (rung 0 in an open study)."""
-        return self.decode((robust_share, (rung + 0.5) / max(len(self.epsilons), 1)))
+@dataclass(frozen=True)
+class Space:
+    """What may be searched: the weights of the losses.
+
+    Attributes:
+        weights: The variable.
+    """
+
+    weights: Weights
+
+    @classmethod
+    def over(cls, *losses: str) -> Space:
+        """The weights of these losses."""
+        return cls(Weights(names=losses))
+
+    @property
+    def dimension(self) -> int:
+        """Number of unit-box coordinates."""
+        return self.weights.dimension
+
+    def decode(self, u: Sequence[float]) -> Point:
+        """The point at these coordinates (dimension,) in [0, 1]."""
+        return self.weights.decode(u)
+
+    def encode(self, point: Mapping[str, float]) -> tuple[float, ...]:
+        """Inverse of `decode`."""
+        return self.weights.encode(point)
+
+    def point(self, weights: Sequence[float]) -> Point:
+        """The point with these weights of all losses."""
+        return dict(zip(self.weights.names[1:], map(float, weights[1:]), strict=True))
+
+    def candidates(self) -> list[Point]:
+        """Points that an engine may compare: a grid, or a Sobol sequence with the corners."""
+        if self.dimension == 1:
+            return [self.decode((k / (_GRID - 1),)) for k in range(_GRID)]
+        drawn = SobolEngine(self.dimension, scramble=True, seed=0).draw(
+            _CANDIDATES, dtype=torch.float64
+        )
+        count = self.dimension + 1
+        corners = [self.point([float(k == own) for k in range(count)]) for own in range(count)]
+        return [*corners, *(self.decode(u) for u in drawn.tolist())]
+
+    def distance(self, first: Mapping[str, float], second: Mapping[str, float]) -> float:
+        """Euclidean distance between the weights of two points."""
+        pairs = zip(self.weights.values(first), self.weights.values(second), strict=True)
+        return math.sqrt(sum((a - b) ** 2 for a, b in pairs))

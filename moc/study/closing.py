@@ -2,99 +2,169 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from functools import cached_property
 
-from moc.data.storage import save_set
-from moc.data.synthetic import AS_STORED
-from moc.evaluate import BASELINES, DECODED, select
-from moc.study.examined import curve_to_json
-from moc.study.folder import read_study, scores_to_json
-from moc.study.records import set_path, trial_name
-from moc.study.transfer import train_transfer
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from moc.study.config import StudyConfig
-    from moc.study.ledger import StudyLedger
-    from moc.study.reporter import Reporter
-    from moc.study.scorer import Scorer
-    from moc.study.setup import Materials
-
-
-def score_baselines(
-    config: StudyConfig, folder: Path, ledger: StudyLedger, materials: Materials, scorer: Scorer
-) -> None:
-    """Score real images of the same budget by the same protocol, on the same records.
-
-    They are chosen from T itself in an open study and from records declared public in a private
-    one. A study that pays for scores has none: its held-out records are for trials only.
-    """
-    if materials.reference is None or config.privacy_pays_for_scores:
-        return
-    x, y = materials.reference
-    info, per_class = materials.evidence.info, config.condense.per_class
-    decoders = dict.fromkeys(BASELINES, AS_STORED)
-    if not config.condense.decoder.is_trivial:
-        decoders[DECODED] = config.condense.decoder
-    names = [name for name in decoders if ledger.find("baseline", name=name) is None]
-    for name in names:
-        chosen = select(
-            name, x, y, info, per_class=per_class, seed=config.seed, decoder=decoders[name]
-        )
-        save_set(chosen, folder / set_path(name))
-    reports = {
-        name: scores_to_json(scores)
-        for name, scores, _ in scorer.measure(names, "test", "testing baselines")
-    }
-    for name, scores, _ in scorer.measure(names, "validation", "scoring baselines"):
-        ledger.append(
-            "baseline", name=name, scores=scores_to_json(scores), report=reports.get(name)
-        )
+from moc.data.decoder import AS_STORED
+from moc.data.storage import load_set, save_set
+from moc.evaluate.baselines import BASELINES, DECODED, select
+from moc.evaluate.examine import CURVE, budgets
+from moc.evaluate.measure import error_estimate
+from moc.evaluate.scoring import estimates
+from moc.objectives.base import Facts
+from moc.privacy.held_out import Rates
+from moc.study.context import StudyContext
+from moc.study.executors import Done
+from moc.study.jobs import Examine
+from moc.study.records import RobustnessCurve, StudyRecord, set_path, trial_name
+from moc.study.store import StudyLedger, curve_to_json, read_study, scores_to_json
+from moc.study.transfer import Transfer, train_transfer
+from moc.study.worklist import Worklist
 
 
-def examine_front(
-    config: StudyConfig,
-    folder: Path,
-    ledger: StudyLedger,
-    materials: Materials,
-    scorer: Scorer,
-    reporter: Reporter,
-) -> None:
-    """Masking checks of every set of the front, and robustness curves, of the baselines too."""
-    study = read_study(folder)
-    numbers = {trial_name(number): number for number in study.front}
-    names = [*numbers, *(baseline.name for baseline in study.baselines)]
-    missing = [name for name in names if ledger.find("examined", name=name) is None]
-    if not missing or (shown := scorer.examined) is None:
-        return
-    transfer = None
-    if numbers.keys() & set(missing):
-        transfer = train_transfer(
-            config, folder, materials, reporter, best=study.front[0], shown=shown
-        )
-    others = transfer.networks if transfer else ()
-    for name, checks, curve in scorer.examine(missing, checked=numbers, transfer=others):
-        ledger.append(
-            "examined",
+class Closing:
+    """What a study does once its trials are scored."""
+
+    def __init__(self, context: StudyContext, ledger: StudyLedger, work: Worklist) -> None:
+        """Close the study of `context`."""
+        self.context, self.ledger, self.work, self.config = context, ledger, work, context.config
+
+    def all(self) -> None:
+        """Whatever is not in the ledger yet."""
+        self._score_baselines()
+        self._report_front()
+        self._examine_front()
+
+    def _score_baselines(self) -> None:
+        """Score real images of the same budget by the same protocol, on the same records.
+
+        They are chosen from T itself in an open study and from records declared public in a
+        private one. A study that pays for scores has none: its held-out records are for trials
+        only.
+        """
+        reference, decoder = self.context.reference, self.config.condense.decoder
+        if reference is None or self.config.pays_for_scores:
+            return
+        decoders = dict.fromkeys(BASELINES, AS_STORED)
+        if not decoder.is_trivial:
+            decoders[DECODED] = decoder
+        names = [name for name in decoders if self.ledger.find("baseline", name=name) is None]
+        for name in names:
+            chosen = select(
+                name,
+                *reference,
+                self.context.info,
+                per_class=self.config.condense.images_per_class,
+                seed=self.config.seed,
+                decoder=decoders[name],
+            )
+            save_set(chosen, self.context.folder / set_path(name))
+        kinds = [kind for kind in ("validation", "test") if kind in self.context.held_out]
+        jobs = [self.work.score(name, kind) for name in names for kind in kinds]
+        found: dict[str, dict[str, dict[str, list[float]]]] = {}
+        for done in self.work.results("scoring baselines", jobs, steps=len(jobs)):
+            own = found.setdefault(done.job.name, {})
+            own[done.job.records] = self._scores(done, math.inf)
+            if len(own) == len(kinds):
+                self.ledger.append(
+                    "baseline",
+                    name=done.job.name,
+                    scores=own["validation"],
+                    report=own.get("test"),
+                )
+
+    def _report_front(self) -> None:
+        """Measure every trial of the front once more: fresh networks, test records."""
+        study = read_study(self.context.folder)
+        missing = {
+            trial_name(number): number
+            for number in study.front
+            if self.ledger.find("reported", trial=number) is None
+        }
+        if "test" not in self.context.held_out or not missing:
+            return
+        jobs = [self.work.score(name, "test") for name in missing]
+        for done in self.work.results("testing the front", jobs, steps=len(jobs)):
+            number = missing[done.job.name]
+            scores = self._scores(done, study.trial(number).epsilon)
+            self.ledger.append("reported", trial=number, scores=scores)
+
+    def _scores(self, done: Done, epsilon: float) -> dict[str, list[float]]:
+        """Published scores of a set, in JSON form."""
+        kind = done.job.records
+        rates = self.context.held_out[kind].publish(done.result)
+        facts = Facts(synthetic=load_set(done.job.path), epsilon=epsilon)
+        found = estimates(rates, self.work.measures[kind])
+        return scores_to_json(self.context.complete(found, facts))
+
+    def _examine_front(self) -> None:
+        """Masking checks of every set of the front, and robustness curves, of the baselines too."""
+        study = read_study(self.context.folder)
+        numbers = {trial_name(number): number for number in study.front}
+        names = [*numbers, *(baseline.name for baseline in study.baselines)]
+        missing = [name for name in names if self.ledger.find("examined", name=name) is None]
+        if not missing or "examined" not in self.context.held_out:
+            return
+        jobs = [self._examine(name, study, numbers.get(name)) for name in missing]
+        title = "checking the attacks, and curves against eps"
+        for done in self.work.results(title, jobs, steps=len(jobs)):
+            number, found = numbers.get(done.job.name), done.result
+            words = "" if number is None else self._transfer(study, number).words
+            self.ledger.append(
+                "examined",
+                name=done.job.name,
+                trial=number,
+                checks=[[check.name, check.passed, check.detail] for check in found.checks],
+                transfer=words,
+                curve=curve_to_json(self._curve(done)),
+            )
+
+    def _examine(self, name: str, study: StudyRecord, number: int | None) -> Examine:
+        return Examine(
+            key=f"examine {name}",
             name=name,
-            trial=numbers.get(name),
-            checks=[[check.name, check.passed, check.detail] for check in checks],
-            transfer=transfer.words if transfer and name in numbers else "",
-            curve=curve_to_json(curve),
+            path=self.context.folder / set_path(name),
+            records="examined",
+            seeds=self.work.seeds(test=True),
+            checked=number is not None,
+            transfer=() if number is None else self._transfer(study, number).networks,
+        )
+
+    def _transfer(self, study: StudyRecord, number: int) -> Transfer:
+        """Other networks for the masking checks of a trial, of nothing above its own rung."""
+        rung = study.trial(number).rung
+        place = 0 if rung is None or self._shared_transfer else rung.index
+        if place not in self._transfers:
+            stand_in = next(t for t in study.trials if t.rung is None or t.rung.index == place)
+            self._transfers[place] = train_transfer(self.context, stand_in=stand_in)
+        return self._transfers[place]
+
+    @cached_property
+    def _transfers(self) -> dict[int, Transfer]:
+        return {}
+
+    @property
+    def _shared_transfer(self) -> bool:
+        """Whether the networks are trained on records that readers of every rung may see."""
+        return self.context.reference is not None
+
+    def _curve(self, done: Done) -> RobustnessCurve:
+        records, seeds = self.context.held_out["examined"], self.work.seeds(test=True)
+        rates = records.publish(done.result.counts)
+        return RobustnessCurve(
+            name=done.job.name,
+            eps=tuple(threat.eps for threat in budgets(self.config.threat)),
+            errors=tuple(error_estimate(column) for column in _columns(rates)),
+            attacks=tuple(attack.label for attack in CURVE.attacks),
+            records=len(records),
+            networks=len(seeds),
         )
 
 
-def report_front(folder: Path, ledger: StudyLedger, scorer: Scorer) -> None:
-    """Measure every trial of the front once more: fresh networks, test records."""
-    study = read_study(folder)
-    missing = {
-        trial_name(number): number
-        for number in study.front
-        if ledger.find("reported", trial=number) is None
-    }
-    for name, measured, _ in scorer.measure(list(missing), "test", "testing the front"):
-        epsilon = study.trial(missing[name]).scores.epsilon
-        scores = replace(measured, epsilon=epsilon)
-        ledger.append("reported", trial=missing[name], scores=scores_to_json(scores))
+def _columns(rates: Rates) -> Sequence[Rates]:
+    """The columns of published rates (R, m), each by itself (R, 1)."""
+    return [
+        Rates(values=column, noise=rates.noise, records=rates.records)
+        for column in rates.values.split(1, dim=1)
+    ]

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from moc.data.sources import SOURCES
-from moc.data.synthetic import Decoder
-from moc.discrepancies import DISCREPANCIES
+from moc.attacks.threat import Threat
+from moc.condense.settings import CondenseSettings
+from moc.data.sources import SOURCES, Source
+from moc.discrepancies.base import Discrepancy
+from moc.discrepancies.feature_mean import FeatureMean
 from moc.errors import MocError, StudyError
-from moc.networks import NetworkSpec
-from moc.search import ENGINES
-from moc.study.combinations import refuse_combinations
+from moc.evaluate.protocols import PROTOCOLS, TrainingProtocol
+from moc.evaluate.suites import SUITES, Suite
+from moc.evidence.base import missing
+from moc.evidence.kinds import (
+    EVIDENCE,
+    EvidencePart,
+    ProxyEvidence,
+)
+from moc.networks.train import TeacherSettings
+from moc.objectives.base import Objective, read_objectives
+from moc.parts import describe
+from moc.privacy.ladder import PrivacySettings
+from moc.privacy.release import Round
+from moc.search.engines import ENGINES, EngineSettings
+from moc.study.executors.base import EXECUTORS, ExecutorPart
+from moc.study.executors.local import Local
 
 
-class _Section(BaseModel):
+class _Table(BaseModel):
     """A table of a study file: unknown keys are refused, so that a typing error is seen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-def _network(name: str) -> str:
-    NetworkSpec.parse(name)
-    return name
-
-
-class DataSection(_Section):
+class DataTable(_Table):
     """`[data]`: where records come from and how they are divided.
 
     The division is a public random permutation. `reference` records are for baselines; in a
@@ -36,162 +55,14 @@ class DataSection(_Section):
     public by whoever writes the file.
     """
 
-    source: Literal[SOURCES]  # pyright: ignore[reportInvalidTypeForm]
-    path: Path | None = None
+    source: Annotated[Source, SOURCES]
     train: int | None = Field(default=None, gt=0)
     reference: int = Field(default=0, ge=0)
     validation: int = Field(gt=0)
     test: int = Field(gt=0)
 
 
-class PrivacySection(_Section):
-    """`[privacy]`: its presence makes a study private.
-
-    `epsilons` is the ladder, largest first, and its first entry is the budget for everything that
-    the study does. Of the 1/σ² of its last entry, the share `training` pays for DP training (see
-    `[teacher]`), which readers of every rung are charged. Of the 1/σ² that this leaves, the share
-    `scoring` pays for scores on private held-out records; 0 declares them public. Of the rest,
-    which is the release's, the share `attacked` goes to the round of attacked records where
-    `[objectives]` asks for one: half of it if left out.
-
-    `second` and `counts` are the shares of a record's squared norm, in every round of the release,
-    that second moments and the number of records in each class get; class means have the rest.
-    Without counts the classes are taken to be of one size.
-
-    `evidence` is what sets are compared with: the `moments` that were released or, at no further
-    cost, the records of a `proxy` that is made from each rung (`proxy_per_class` and `proxy_steps`
-    in `[teacher]`), which any discrepancy may read, attack and look at through any network.
-    """
-
-    epsilons: tuple[float, ...] = Field(min_length=1)
-    delta: float = Field(default=1e-5, gt=0, lt=1)
-    networks: int = Field(default=64, gt=0)
-    second: float = Field(default=0.0, ge=0, lt=1)
-    counts: float = Field(default=0.01, ge=0, lt=1)
-    width: int | None = Field(default=None, gt=0)
-    tier: Literal["standard", "hardened"] = "standard"
-    training: float = Field(default=0.0, ge=0, lt=1)
-    scoring: float = Field(default=0.0, ge=0, lt=1)
-    attacked: float | None = Field(default=None, gt=0, lt=1)
-    evidence: Literal["moments", "proxy"] = "moments"
-
-    @field_validator("epsilons")
-    @classmethod
-    def _falling(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if min(value) <= 0 or list(value) != sorted(set(value), reverse=True):
-            raise ValueError(f"positive epsilons, largest first, expected; found {list(value)}")
-        return value
-
-
-class BankSection(_Section):
-    """`[bank]`: the networks under which T and S are compared.
-
-    Public random ones or, in open studies, `pretrained` ones: `count` networks trained for `steps`
-    steps on samples of T, `plain` or `adversarial` (against the study's threat), each kept at
-    `stages` stages of its training. Where a private study reads a proxy, `views` are the random
-    networks that it is looked at through: any will do, while those of the release have to be many
-    and cheap. Of the same architectures if left out; without augmentation in any case.
-    """
-
-    networks: tuple[str, ...] = ("convnet2-w32",)
-    views: tuple[str, ...] = ()
-    augmentation: bool = False
-    pretrained: Literal["none", "plain", "adversarial"] = "none"
-    count: int = Field(default=4, gt=0)
-    stages: int = Field(default=4, gt=0)
-    steps: int = Field(default=100, gt=0)
-
-    _parse = field_validator("networks", "views")(lambda names: tuple(_network(n) for n in names))
-
-
-class ObjectivesSection(_Section):
-    """`[objectives]`: which discrepancy, and how the adversarial objective is made of it.
-
-    `attack`: the discrepancy on records under attack (of T in open studies, of a proxy in private
-    ones), against their labels or, with `targets = "teacher"`, what a robust teacher says of them
-    unattacked; the attack has `attack_share` of the threat's eps.
-    `release`: the discrepancy on a second release, of records attacked under heads from the first
-    (private studies; takes the share `attacked` of the budget, see `[privacy]`).
-    `curvature`: the discrepancy on clean records plus `curvature` times the curvature of the risk
-    there (records as for `attack`; a baseline prone to masking, never a claim).
-    `teacher`: agreement with networks trained adversarially on what condensation may read.
-    """
-
-    generalization: Literal[tuple(DISCREPANCIES)] = "feature-mean"  # pyright: ignore[reportInvalidTypeForm]
-    adversarial: Literal["attack", "release", "teacher", "curvature"] = "teacher"
-    ridge: float = Field(default=0.5, gt=0)
-    curvature: float = Field(default=1.0, ge=0)
-    batch: int = Field(default=256, gt=0)
-    attacked: int = Field(default=64, gt=0)
-    attack_steps: int = Field(default=4, gt=0)
-    attack_share: float = Field(default=1.0, gt=0, le=1)
-    targets: Literal["labels", "teacher"] = "labels"
-
-
-class TeacherSection(_Section):
-    """`[teacher]`: training on samples of T or, in a private study, as `source` says.
-
-    `proxy`: on a larger synthetic set made from the release, for every rung, at no further cost:
-    `proxy_per_class` records a class, `proxy_steps` steps at `proxy_lr` (of `[condense]` if left
-    out).
-    `dp-training`: on T by DP-SGD, for all rungs, paid for by the share `training` of the budget;
-    `batch` is then the expected size of a Poisson sample, `clip` bounds a record's gradient, and
-    `dp_lr` takes the place of `lr`.
-    Records are attacked by `attack_steps` steps within `[threat]` unless `adversarial` is false.
-    """
-
-    source: Literal["proxy", "dp-training"] = "proxy"
-    adversarial: bool = True
-    network: str = "convnet2-w32"
-    count: int = Field(default=1, gt=0)
-    steps: int = Field(default=300, gt=0)
-    batch: int = Field(default=128, gt=0)
-    lr: float = Field(default=0.03, gt=0)
-    dp_lr: float = Field(default=1.0, gt=0)
-    clip: float = Field(default=1.0, gt=0)
-    proxy_per_class: int = Field(default=50, gt=0)
-    proxy_steps: int = Field(default=300, gt=0)
-    proxy_lr: float | None = Field(default=None, gt=0)
-
-    _parse = field_validator("network")(_network)
-
-
-class ThreatSection(_Section):
-    """`[threat]`: what robustness is measured against, in pixel units of [0, 1]."""
-
-    norm: Literal["Linf", "L2"] = "Linf"
-    eps: float = Field(default=0.1, ge=0)
-
-
-class CondenseSection(_Section):
-    """`[condense]`: size and schedule of the synthetic sets.
-
-    `pool` networks are trained on each set while it is condensed, and the discrepancies look
-    through them instead of random ones (open studies, and private ones that read a proxy).
-    `factor`, `copies` and `copy_noise` are those of `Decoder`: training images in each stored one.
-    """
-
-    per_class: int = Field(default=10, gt=0)
-    steps: int = Field(default=300, gt=0)
-    warm: int = Field(default=0, ge=0)
-    networks: int = Field(default=1, gt=0)
-    lr: float = Field(default=0.05, gt=0)
-    labels: Literal["hard", "learned"] = "learned"
-    factor: int = Field(default=1, gt=0)
-    copies: int = Field(default=1, gt=0)
-    copy_noise: float = Field(default=0.2, gt=0, le=1)
-    pool: int = Field(default=0, ge=0)
-    pool_age: int = Field(default=100, gt=0)
-    pool_inner: int = Field(default=1, gt=0)
-    scalariser: Literal["stch", "linear"] = "stch"
-
-    @property
-    def decoder(self) -> Decoder:
-        """Turns what is stored into training records."""
-        return Decoder(factor=self.factor, copies=self.copies, noise=self.copy_noise)
-
-
-class EvaluateSection(_Section):
+class EvaluateTable(_Table):
     """`[evaluate]`: the protocol, and how many fresh networks are trained on every set.
 
     The finished front and the baselines are measured on test records: on the first
@@ -200,53 +71,175 @@ class EvaluateSection(_Section):
     networks a set (0 for no measurement on test records at all).
     """
 
-    protocol: Literal["fast", "standard"] = "fast"
+    protocol: Annotated[TrainingProtocol, PROTOCOLS] = Field(default="fast", validate_default=True)
     replicates: int = Field(default=3, gt=0)
     report_replicates: int = Field(default=3, ge=0)
-    report_suite: Literal["fast", "standard", "full"] | None = None
+    report_suite: Annotated[Suite, SUITES] | None = None
     report_records: int | None = Field(default=None, gt=0)
 
 
-class SearchSection(_Section):
-    """`[search]`: who asks for weightings, how many, and how many are condensed together.
+class SearchTable(_Table):
+    """`[search]`: who asks for weights, how many times, and how many at once.
 
-    A private study searches every rung by itself, in turn. `initial` points of a Bayesian search
-    (on every rung) come from the Sobol sequence.
+    A private study searches every rung by itself, side by side.
     """
 
-    engine: Literal[ENGINES] = "bayesian"  # pyright: ignore[reportInvalidTypeForm]
-    initial: int = Field(default=2, ge=2)
+    engine: Annotated[EngineSettings, ENGINES] = Field(default="bayesian", validate_default=True)
     trials: int = Field(default=24, gt=0)
     batch: int = Field(default=6, gt=0)
 
 
-class StudyConfig(_Section):
-    """A whole study file; see the README for what each table means."""
+class StudyConfig(_Table):
+    """A whole study file; `docs/study-file.md` lists every table and part."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**40)
     device: str = "auto"
     threads: int | None = Field(default=None, gt=0)
-    workers: int | None = Field(default=None, gt=0)
-    data: DataSection
-    privacy: PrivacySection | None = None
-    bank: BankSection = BankSection()
-    objectives: ObjectivesSection = ObjectivesSection()
-    teacher: TeacherSection = TeacherSection()
-    threat: ThreatSection = ThreatSection()
-    condense: CondenseSection = CondenseSection()
-    evaluate: EvaluateSection = EvaluateSection()
-    search: SearchSection = SearchSection()
+    data: DataTable
+    threat: Threat = Threat(eps=0.1)
+    privacy: PrivacySettings | None = None
+    rounds: tuple[Round, ...] = ()
+    evidence: Annotated[EvidencePart, EVIDENCE]
+    objectives: dict[str, SerializeAsAny[Objective]]
+    teacher: TeacherSettings = TeacherSettings()
+    condense: CondenseSettings = CondenseSettings()
+    evaluate: EvaluateTable = EvaluateTable()
+    search: SearchTable = SearchTable()
+    executor: Annotated[ExecutorPart, EXECUTORS] = Local()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, tables: dict[str, Any]) -> dict[str, Any]:
+        """Defaults that depend on whether the study is private."""
+        private = tables.get("privacy") is not None
+        objectives = dict(tables.get("objectives") or {"error": {}, "robust_error": {}})
+        if private and "epsilon" not in objectives:
+            objectives["epsilon"] = {}
+        evidence = tables.get("evidence") or ("moments" if private else "samples")
+        kind = evidence.get("kind") if isinstance(evidence, dict) else evidence
+        released = kind not in EVIDENCE.parts or EVIDENCE.parts[kind].released
+        rounds = tables.get("rounds") or ([{}] if released else [])
+        return {**tables, "objectives": objectives, "evidence": evidence, "rounds": rounds}
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _objectives(cls, tables: Mapping[str, Any]) -> dict[str, Objective]:
+        try:
+            return read_objectives(tables)
+        except StudyError as error:
+            raise ValueError(str(error)) from None
 
     @property
-    def privacy_pays_for_scores(self) -> bool:
+    def discrepancy(self) -> Discrepancy:
+        """That of the first objective that names one."""
+        named = (getattr(one, "discrepancy", None) for one in self.objectives.values())
+        return next((one for one in named if one is not None), FeatureMean())
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """The objectives that condensation minimises, by weights that are searched."""
+        return tuple(name for name, one in self.objectives.items() if one.weighed)
+
+    @property
+    def planned_trials(self) -> int:
+        """Anchors (each loss alone, on every rung) and the search's own trials."""
+        searched = self.search.trials if len(self.weighed) > 1 else 0
+        return len(self.weighed) * self.rung_count + searched
+
+    @property
+    def pays_for_scores(self) -> bool:
         """Whether held-out records are private and scored with paid noise."""
         return self.privacy is not None and self.privacy.scoring > 0
 
+    @property
+    def rung_count(self) -> int:
+        """Number of rungs; an open study has one."""
+        return len(self.privacy.epsilons) if self.privacy else 1
+
     def check(self) -> StudyConfig:
-        """Refuse combinations that would fail later."""
-        refuse_combinations(self)
+        """Refuse combinations that would fail later or be ignored.
+
+        Raises:
+            StudyError: With what to change.
+        """
+        for wrong, words in _combinations(self):
+            if wrong:
+                raise StudyError(words)
+        for objective in self.objectives.values():
+            objective.check(self.discrepancy)
         return self
+
+
+def _combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
+    """What is right by itself and cannot work together."""
+    evidence, private, objectives = config.evidence, config.privacy is not None, config.objectives
+    count = len(objectives)
+    yield not 2 <= count <= 6, f"Two to six objectives expected in [objectives], found {count}."
+    yield (
+        not config.weighed,
+        "[objectives] names nothing that a set can be condensed for: add 'error' or "
+        "'robust_error'.",
+    )
+    yield (
+        "epsilon" in objectives and not private,
+        "The objective 'epsilon' is the budget of a private study; add [privacy], or remove it.",
+    )
+    kinds = [kind for kind, part in EVIDENCE.parts.items() if part.private in (None, private)]
+    yield (
+        evidence.private not in (None, private),
+        f"[evidence] kind = {evidence.kind!r} is for {'open' if private else 'private'} studies, "
+        f"and this one is {'private' if private else 'open: it has no [privacy] table'}. "
+        f"Use {' or '.join(map(repr, kinds))}.",
+    )
+    yield (
+        bool(config.rounds) and not evidence.released,
+        f"[[rounds]] are sums over T, which [evidence] kind = {evidence.kind!r} does not read; "
+        "remove them, or use kind = 'moments'.",
+    )
+    shares = sum(one.share for one in config.rounds)
+    yield (
+        evidence.released and abs(shares - 1) > 1e-9,
+        f"The shares of [[rounds]] divide the budget of the release: a sum of 1 expected, found "
+        f"{shares:g}.",
+    )
+    gives = evidence.gives(frozenset(s.kind for one in config.rounds for s in one.statistics))
+    wanted = [(f"[objectives.{name}]", one.needs) for name, one in objectives.items()]
+    wanted.append(("`pool` in [condense]", frozenset({"records"} if config.condense.pool else ())))
+    for who, needs in wanted:
+        if lacking := missing(needs, gives):
+            yield True, _lacks(who, lacking, evidence, private=private)
+    if isinstance(evidence, ProxyEvidence):
+        needed = config.condense.records_per_class
+        yield (
+            evidence.images_per_class < needed,
+            f"Sets start from {needed} records a class of the proxy, and `images_per_class` in "
+            f"[evidence] is {evidence.images_per_class}: give it at least {needed}.",
+        )
+        unread = {s.kind for one in config.rounds for s in one.statistics} - _PROXY_READS
+        yield (
+            bool(unread),
+            f"[[rounds]] pay for {', '.join(sorted(unread))}, which a proxy is not made from: "
+            "remove them, or use [evidence] kind = 'moments'.",
+        )
+
+
+_PROXY_READS = {"class-means", "class-counts"}
+
+
+def _lacks(who: str, lacking: frozenset[str], evidence: EvidencePart, *, private: bool) -> str:
+    what = " and ".join(sorted(lacking))
+    if "records" in lacking:
+        cure = "[evidence] kind = 'proxy'" if private else "[evidence] kind = 'samples'"
+        return (
+            f"{who} needs records, and [evidence] kind = {evidence.kind!r} gives sums over them "
+            f"only. Use {cure}, or choose another loss."
+        )
+    return (
+        f"{who} needs {what}, which no round releases: add it to `statistics` in [[rounds]], such "
+        f"as {{kind = '{min(lacking)}', weight = 0.5}}"
+        + (", or use [evidence] kind = 'proxy', which needs none." if private else ".")
+    )
 
 
 def load_config(path: Path, *, profile: str | None = None) -> StudyConfig:
@@ -279,22 +272,18 @@ def parse_config(tables: dict[str, Any], *, where: str) -> StudyConfig:
     try:
         return StudyConfig.model_validate(tables).check()
     except ValidationError as error:
-        faults = [
-            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise StudyError(f"{where} has faults:\n" + "\n".join(faults)) from None
+        raise StudyError(f"{where} has faults:\n  {describe(error)}") from None
     except MocError as error:
         raise StudyError(f"{where}: {error}") from None
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the entries of `over`, table by table."""
+    """`base` with the entries of `over`, table by table; another `kind` starts a table anew."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            value = _merge(old, value) if same else value
+        merged[key] = value
     return merged

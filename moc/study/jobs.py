@@ -1,105 +1,167 @@
-"""What executors do: jobs on stored sets, each a pure function of its fields and the workplace."""
+"""Jobs: condensing sets, scoring one, looking closer at one; each a pure function of its fields."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from torch import nn
+from typing_extensions import override
+
+from moc.attacks.threat import Threat
+from moc.condense.loop import Condensed, Task, condense
+from moc.condense.settings import CondenseSettings
 from moc.data.storage import load_set
-from moc.evaluate import score
-from moc.evaluate.examination import Examination, examine
-from moc.evidence.held_out import Counts
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from moc.evaluate import Protocol
-    from moc.evaluate.robust import Suite
-    from moc.evidence.held_out import HeldOut
+from moc.discrepancies.base import Loss
+from moc.evaluate.examine import Examination, examine
+from moc.evaluate.measure import Measure
+from moc.evaluate.scoring import count_outcomes
+from moc.evidence.base import Evidence
+from moc.networks.train import Progress, Training
+from moc.privacy.held_out import Counts, HeldOut
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workplace:
+class WorkerContext:
     """What every job needs and no job changes.
 
     Attributes:
-        protocol: How networks are trained and attacked.
-        held_out: Held-out records by name.
-        device: Where networks are trained.
+        evidence: What condensation sees.
+        losses: What it minimises.
+        condense: How.
+        training: How networks are trained on a set to look closer at them.
+        threat: What they are attacked with then.
+        measures: What is counted, by kind of held-out records and objective.
+        held_out: Held-out records by kind.
+        device: Where networks live.
     """
 
-    protocol: Protocol
-    held_out: dict[str, HeldOut]
+    evidence: Evidence
+    losses: tuple[Loss, ...]
+    condense: CondenseSettings
+    training: Training
+    threat: Threat
+    measures: Mapping[str, Mapping[str, Measure]]
+    held_out: Mapping[str, HeldOut]
     device: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Job(ABC, Generic[Result]):
-    """Work on one set.
+    """A piece of work.
 
     Attributes:
-        key: Name of the job in results.
-        path: The stored set.
-        held_out: Which of the workplace's held-out records.
-        seeds: Public seeds of the networks to train, the same for all sets that are compared.
+        key: Its name, unique in a study.
+        lane: The search that it belongs to, by rung.
     """
 
     key: str
-    path: Path
-    held_out: str
-    seeds: tuple[int, ...]
+    lane: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many sets it is work on."""
+        return 1
 
     @abstractmethod
-    def do(self, workplace: Workplace) -> Result:
+    def run(self, context: WorkerContext, progress: Progress, /) -> Result:
         """Do the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Job[Counts]):
-    """Count what networks trained on the set get right.
+class Condense(Job[list[Condensed]]):
+    """Condense sets together.
 
     Attributes:
-        suite: Attacks in place of the protocol's.
+        numbers: Trials of the sets.
+        tasks: What to condense, in their order.
     """
 
-    suite: Suite | None = None
+    key: str
+    lane: int = 0
+    numbers: tuple[int, ...]
+    tasks: tuple[Task, ...]
 
-    def do(self, workplace: Workplace) -> Counts:
-        """See `Job`."""
-        protocol = workplace.protocol
-        return score(
+    @property
+    @override
+    def size(self) -> int:
+        return len(self.tasks)
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> list[Condensed]:
+        return condense(
+            self.tasks,
+            evidence=context.evidence,
+            losses=context.losses,
+            settings=context.condense,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Job[Counts]):
+    """Train networks on a set and count outcomes on held-out records.
+
+    Attributes:
+        name: Trial or baseline.
+        path: The stored set.
+        records: Which held-out records.
+        seeds: Public seeds of the networks to train, the same for all sets that are compared.
+    """
+
+    key: str
+    lane: int = 0
+    name: str
+    path: Path
+    records: str
+    seeds: tuple[int, ...]
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> Counts:
+        return count_outcomes(
             load_set(self.path),
-            protocol=replace(protocol, suite=self.suite or protocol.suite),
-            held_out=workplace.held_out[self.held_out],
+            measures=context.measures[self.records],
+            held_out=context.held_out[self.records],
             seeds=self.seeds,
-            device=workplace.device,
+            device=context.device,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examine(Job[Examination]):
-    """Run masking checks on a network trained on the set, and measure its robustness curve.
+    """Run masking checks on a network trained on a set, and measure its robustness curve.
 
     Attributes:
+        name: Trial or baseline.
+        path: The stored set.
+        records: Which held-out records.
+        seeds: Public seeds of the networks to train.
         checked: Whether to run the masking checks.
-        transfer_models: Other networks whose adversarial records those checks try.
+        transfer: Other networks whose adversarial records those checks try.
     """
 
+    key: str
+    lane: int = 0
+    name: str
+    path: Path
+    records: str
+    seeds: tuple[int, ...]
     checked: bool
-    transfer_models: tuple[nn.Module, ...] = ()
+    transfer: tuple[nn.Module, ...] = ()
 
-    def do(self, workplace: Workplace) -> Examination:
-        """See `Job`."""
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> Examination:
         return examine(
             load_set(self.path),
-            protocol=workplace.protocol,
-            held_out=workplace.held_out[self.held_out],
+            training=context.training,
+            threat=context.threat,
+            held_out=context.held_out[self.records],
             seeds=self.seeds,
             checked=self.checked,
-            transfer_models=self.transfer_models,
-            device=workplace.device,
+            transfer_models=self.transfer,
+            device=context.device,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from moc.evaluate.scores import Estimate, Scores
-    from moc.search.space import Weighting
+from moc.evaluate.scores import Estimate, Scores
+from moc.objectives.base import Objective
+from moc.privacy.ladder import Rung
+from moc.search.space import Point
 
 
 def trial_name(number: int) -> str:
@@ -24,27 +25,32 @@ def set_path(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One finished trial: a weighting, the set condensed for it, and what the set is worth.
+    """One finished trial: a point, the set condensed for it, and what the set is worth.
 
     Attributes:
         number: Position in the study, from 0; anchors come first.
-        kind: `anchor` (one discrepancy alone, fixes the normalisation) or `search`.
-        weighting: The point of the simplex that was asked for.
-        rung: Epsilon of the rung of the release that the trial read; None in an open study.
+        kind: `anchor` (one loss alone, fixes the normalisation) or `search`.
+        point: What the search proposed, by variable; a weight of each loss but the first.
+        weights: The weight of every loss, by objective; they sum to one.
+        rung: The rung of the release that the trial read; None in an open study.
+        epsilon: What the privacy ledger charges for the set: its rung, and scoring where that was
+            paid for. Infinity in an open study.
         scores: Measured on validation records; what the search saw.
         report: Measured again with fresh networks on test records, for trials of the front only.
-        losses: The two discrepancies of the finished set: generalization, adversarial.
+        losses: The losses of the finished set, by objective.
         set_path: The stored set, relative to the study folder.
         seconds: Wall-clock time of condensing (its share of the batch) and of evaluating.
     """
 
     number: int
     kind: str
-    weighting: Weighting
-    rung: float | None
+    point: Point
+    weights: dict[str, float]
+    rung: Rung | None
+    epsilon: float
     scores: Scores
     report: Scores | None = None
-    losses: tuple[float, float]
+    losses: dict[str, float]
     set_path: str
     seconds: float
 
@@ -53,6 +59,11 @@ class Trial:
         """See `trial_name`."""
         return trial_name(self.number)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether the set carries a finite privacy guarantee."""
+        return math.isfinite(self.epsilon)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
@@ -60,7 +71,8 @@ class Baseline:
 
     Attributes:
         name: `random`, `herding`, `kmeans`.
-        scores: On validation records, beside the trials' `scores`.
+        scores: On validation records, beside the trials' `scores`; of the measured objectives and
+            the exact ones but for epsilon, which real records have none of.
         report: On test records, beside the trials' `report`.
     """
 
@@ -94,8 +106,8 @@ class MaskingChecks:
         """Whether all hold."""
         return not self.failed
 
-    def words(self) -> str:
-        """One line for a person; failures are named with their numbers."""
+    def describe(self) -> str:
+        """The result in a line; failures are named with their numbers."""
         if self.passed:
             transfer = "" if self.transfer else " (transfer was not checked)"
             return f"all {len(self.checks)} passed{transfer}"
@@ -106,7 +118,7 @@ class MaskingChecks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class RobustnessCurve:
     """Robust error against the budget of the attack.
 
     Attributes:
@@ -134,11 +146,12 @@ class StudyRecord:
         name: The study's name.
         folder: Its folder, the only source of truth.
         config: The resolved settings, as written to the folder (JSON types).
+        objectives: The study's objectives by name, in the order of every table and array.
         trials: Finished trials by number.
         baselines: Scored baselines.
-        front: Numbers of the non-dominated trials, by rising error.
+        front: Numbers of the non-dominated trials, by rising value of the first objective.
         p_nondominated: For each trial number, the probability of being non-dominated.
-        hypervolume: Hypervolume after each finished trial (normalised, fixed reference).
+        hypervolume: Hypervolume after each finished trial (normalised, fixed frame).
         epsilon: Total epsilon by the privacy ledger; infinity in an open study.
         delta: The delta that goes with it; None in an open study.
         privacy: The privacy ledger in words, one line an event.
@@ -152,6 +165,7 @@ class StudyRecord:
     name: str
     folder: Path
     config: dict[str, Any]
+    objectives: dict[str, Objective]
     trials: tuple[Trial, ...]
     baselines: tuple[Baseline, ...] = ()
     front: tuple[int, ...] = ()
@@ -162,9 +176,19 @@ class StudyRecord:
     privacy: tuple[str, ...] = ()
     protocol: str = ""
     masking: tuple[MaskingChecks, ...] = ()
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[RobustnessCurve, ...] = ()
     unexamined: str = ""
     complete: bool = False
+
+    @property
+    def measured(self) -> dict[str, Objective]:
+        """The objectives that are measured on held-out records."""
+        return {name: one for name, one in self.objectives.items() if not one.exact}
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the study has a finite budget."""
+        return math.isfinite(self.epsilon)
 
     def trial(self, number: int) -> Trial:
         """The trial with this number."""

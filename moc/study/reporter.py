@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from typing_extensions import override
 
 
 class Reporter(ABC):
@@ -25,12 +24,13 @@ class Reporter(ABC):
 class Silent(Reporter):
     """Says nothing."""
 
+    @override
     def say(self, line: str) -> None:
-        """See `Reporter`."""
+        pass
 
+    @override
     @contextmanager
     def stage(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """See `Reporter`."""
         del title
         yield _ignore
 
@@ -44,17 +44,17 @@ class Console(Reporter):
 
         self._console = RichConsole(stderr=True)
 
+    @override
     def say(self, line: str) -> None:
-        """See `Reporter`."""
         self._console.print(line, highlight=False)
 
+    @override
     @contextmanager
     def stage(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """See `Reporter`."""
         from rich.progress import (
             BarColumn,
-            MofNCompleteColumn,
             Progress,
+            TaskProgressColumn,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
@@ -67,7 +67,7 @@ class Console(Reporter):
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )

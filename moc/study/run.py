@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import fcntl
 import json
-import time
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-import torch
-
-from moc.condense.loop import Task, condense
+from moc.condense.loop import Task
 from moc.condense.scalarise import Normalisation
-from moc.data.storage import save_set
+from moc.data.storage import load_set, save_set
 from moc.errors import StudyError
-from moc.search import Engine, make_engine
-from moc.search.laddered import LadderedSearch
-from moc.search.space import SearchSpace
-from moc.study.closing import examine_front, report_front, score_baselines
-from moc.study.config import parse_config
-from moc.study.folder import read_study, read_trials, scores_to_json, weighting_from_json
-from moc.study.ledger import StudyLedger
-from moc.study.records import set_path, trial_name
+from moc.evaluate.scoring import estimates
+from moc.objectives.base import Facts
+from moc.search.space import Point, Space
+from moc.study.closing import Closing
+from moc.study.config import StudyConfig
+from moc.study.context import StudyContext, threads_of
+from moc.study.executors import Done
+from moc.study.jobs import Condense, Job, Score
+from moc.study.records import StudyRecord, set_path, trial_name
 from moc.study.reporter import Reporter, Silent
-from moc.study.scorer import Scorer
-from moc.study.setup import Materials, prepare, rungs_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from moc.condense.loop import Condensed
-    from moc.search.space import Weighting
-    from moc.study.config import StudyConfig
-    from moc.study.records import StudyRecord
+from moc.study.store import (
+    StudyLedger,
+    read_study,
+    read_trials,
+    rung_to_json,
+    scores_to_json,
+)
+from moc.study.worklist import Worklist
 
 
 def run_study(
@@ -61,13 +58,12 @@ def run_study(
     reporter = reporter or Silent()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), threads_of(config):
-        _settle(config, folder)
+        refuse_other_settings(config, folder)
         if StudyLedger(folder / "study.jsonl").find("finished") is None:
-            run = _Run(config, folder, prepare(config, folder, reporter), reporter)
-            try:
-                run.all(on_batch)
-            finally:
-                run.scorer.close()
+            context = StudyContext.load(config, folder, reporter)
+            write_settings(config, folder)
+            with Worklist(context) as work:
+                _Run(context, work).all(on_batch)
         study = read_study(folder)
         if on_batch is not None:
             on_batch(study)
@@ -77,168 +73,235 @@ def run_study(
 class _Run:
     """A study while it runs. Everything that matters is in the ledger; the rest is derived."""
 
-    def __init__(
-        self, config: StudyConfig, folder: Path, materials: Materials, reporter: Reporter
-    ) -> None:
-        self.config, self.folder, self.materials = config, folder, materials
-        self.reporter = reporter
-        self.ledger = StudyLedger(folder / "study.jsonl")
-        rungs = range(len(materials.evidence.epsilons))
-        charged = [materials.ledger.epsilon(rung) for rung in rungs]
-        self.space = SearchSpace(epsilons=materials.evidence.epsilons)
-        self.engine = _make_search(config, self.space)
-        materials.validation.already_published(len(self.ledger.all("scored")))
-        self.scorer = Scorer(config, folder, materials, reporter)
+    def __init__(self, context: StudyContext, work: Worklist) -> None:
+        self.context, self.work, self.config = context, work, context.config
+        self.ledger = StudyLedger(context.folder / "study.jsonl")
+        context.held_out["validation"].already_published(len(self.ledger.all("scored")))
         if self.ledger.find("started") is None:
-            classes = len(materials.evidence.info.classes)
-            protocol = self.scorer.describe()
-            self.ledger.append("started", classes=classes, epsilons=charged, protocol=protocol)
+            self.ledger.append(
+                "started",
+                rungs=[rung_to_json(rung) for rung in context.evidence.rungs],
+                frame=context.frame,
+                protocol=context.describe(),
+            )
+        self.lanes = [_Lane(self, rung) for rung in range(context.rungs)]
 
     def all(self, on_batch: Callable[[StudyRecord], None] | None) -> None:
-        """Every batch that is not finished yet, then baselines and report."""
-        for number, size in enumerate(self._batches()):
-            rows = self._ask(number, size)
-            self._condense(number, rows)
-            self._evaluate(rows)
-            self._tell(rows)
-            study = read_study(self.folder)
-            self.reporter.say(_batch_line(study))
-            if on_batch is not None:
-                on_batch(study)
-        parts = self.config, self.folder, self.ledger, self.materials, self.scorer
-        score_baselines(*parts)
-        report_front(self.folder, self.ledger, self.scorer)
-        examine_front(*parts, self.reporter)
+        """Every trial that is not finished yet, then baselines and report."""
+        left = self.config.planned_trials - len(self.ledger.all("scored"))
+        if left:
+            title = f"condensing and scoring {left} trials"
+            jobs = [job for lane in self.lanes for job in lane.advance()]
+            for done in self.work.results(title, jobs, steps=2 * left):
+                lane = self._lane_of(done)
+                before = lane.finished
+                self.work.submit(lane.take(done))
+                if lane.finished > before:
+                    self._batch_ended(on_batch)
+        Closing(self.context, self.ledger, self.work).all()
         self.ledger.append("finished")
 
-    def _batches(self) -> list[int]:
-        """Sizes: the anchors, then the search's trials."""
-        trials, batch = self.config.search.trials, self.config.search.batch
-        sizes = [min(batch, trials - i) for i in range(0, trials, batch)]
-        return [2 * rungs_of(self.config), *sizes]
+    def _lane_of(self, done: Done) -> _Lane:
+        """Whose job was done."""
+        return self.lanes[done.job.lane]
 
-    def _ask(self, number: int, size: int) -> list[dict[str, Any]]:
-        """The trials of a batch, as asked now or before."""
-        event = self.ledger.find("asked", batch=number)
-        if event is not None:
-            if number > 0:
-                self.engine.replay(
-                    [weighting_from_json(row["weighting"]) for row in event["trials"]]
-                )
-            return event["trials"]
-        weightings = self._anchors() if number == 0 else self.engine.ask(size)
-        first = sum(len(e["trials"]) for e in self.ledger.all("asked"))
-        rows = [
-            {
-                "number": first + i,
-                "kind": "anchor" if number == 0 else "search",
-                "weighting": weighting.values(),
-                "rung": self._rung_epsilon(weighting),
-            }
-            for i, weighting in enumerate(weightings)
-        ]
-        return self.ledger.append("asked", batch=number, trials=rows)["trials"]
+    def _batch_ended(self, on_batch: Callable[[StudyRecord], None] | None) -> None:
+        study = read_study(self.context.folder)
+        volume = study.hypervolume[-1]
+        self.context.reporter.say(
+            f"{len(study.trials)} of {self.config.planned_trials} trials, {len(study.front)} on "
+            f"the front, hypervolume {volume:.3f}"
+        )
+        if on_batch is not None:
+            on_batch(study)
 
-    def _anchors(self) -> list[Weighting]:
-        """Each discrepancy alone, on every rung."""
-        rungs = range(rungs_of(self.config))
-        return [self.space.on_rung(r, rung) for rung in rungs for r in (0.0, 1.0)]
 
-    def _rung_epsilon(self, weighting: Weighting) -> float | None:
-        epsilons = self.space.epsilons
-        return epsilons[self._rung_index(weighting)] if epsilons else None
+class _Lane:
+    """The search of one rung, by itself: batch after batch, the next once the last is scored.
 
-    def _rung_index(self, weighting: Weighting) -> int:
-        return weighting.rung(self.space.epsilons) if self.space.epsilons else 0
+    A set made from a rung costs that rung's epsilon only if nothing about it was decided by looking
+    at rungs above, so every rung has an engine of its own, which is told the scores of its rung
+    only, and the number of trials of each rung is fixed beforehand. Lanes go on side by side.
 
-    def _condense(self, number: int, rows: list[dict[str, Any]]) -> None:
-        """Condense a batch; all of it or, after a kill in the middle, all of it again."""
-        if self.ledger.find("condensed", batch=number) is not None:
-            return
-        tasks = [
-            Task(robust_share=w.robust_share, rung=self._rung_index(w), seed=self.config.seed)
-            for w in (weighting_from_json(row["weighting"]) for row in rows)
-        ]
-        start = time.perf_counter()
-        with self.reporter.stage(f"condensing {len(rows)} sets together") as progress:
-            condensed = condense(
-                tasks,
-                evidence=self.materials.evidence,
-                objectives=self.materials.objectives,
-                settings=self.materials.settings,
-                normalisation=self._normalisation() if number > 0 else None,
-                progress=progress,
+    Attributes:
+        finished: Batches of which every trial is scored and told.
+    """
+
+    def __init__(self, run: _Run, rung: int) -> None:
+        """Take up the search of a rung where the ledger left it."""
+        self.run, self.rung, self.finished = run, rung, 0
+        config, lanes = run.config, run.context.rungs
+        self.losses = config.weighed
+        self.space = Space.over(*self.losses)
+        self.measured = [name for name, one in config.objectives.items() if not one.exact]
+        self.batches = _batches(config, rung)
+        self.replayed = 0
+        self.engine = (
+            config.search.engine.start(
+                self.space, objectives=len(self.measured), seed=config.seed * lanes + rung
             )
-        seconds = (time.perf_counter() - start) / len(rows)
-        made = [self._store(row, one, seconds) for row, one in zip(rows, condensed, strict=True)]
-        self.ledger.append("condensed", batch=number, trials=made)
+            if len(self.losses) > 1
+            else None
+        )
 
-    def _store(self, row: dict[str, Any], one: Condensed, seconds: float) -> dict[str, Any]:
-        path = set_path(trial_name(row["number"]))
-        save_set(one.synthetic, self.folder / path)
-        return {"number": row["number"], "path": path, "losses": one.losses[:2], "seconds": seconds}
+    def advance(self) -> list[Job[Any]]:
+        """Jobs of the first batch that is not finished; none if all are."""
+        while self.finished < len(self.batches):
+            rows = self._ask()
+            jobs = self._jobs(rows)
+            if jobs:
+                return jobs
+            self._tell(rows)
+            self.finished += 1
+        return []
+
+    def take(self, done: Done) -> list[Job[Any]]:
+        """Note a result, and say what is to be done next."""
+        if isinstance(done.job, Condense):
+            return [self._stored(number, done, k) for k, number in enumerate(done.job.numbers)]
+        self._scored(done)
+        rows = self._ask()
+        waiting = any(self._event("scored", row["number"]) is None for row in rows)
+        return [] if waiting else self.advance()
+
+    def _event(self, kind: str, number: int) -> dict[str, Any] | None:
+        return self.run.ledger.find(kind, trial=number)
+
+    def _ask(self) -> list[dict[str, Any]]:
+        """The trials of the batch in hand, as asked now or before."""
+        numbers, place = self.batches[self.finished], {"rung": self.rung, "batch": self.finished}
+        event = self.run.ledger.find("asked", **place)
+        if event is None:
+            points = self._ask_engine(len(numbers)) if self.finished else self._anchors()
+            rows = [
+                {
+                    "number": number,
+                    "kind": "anchor" if self.finished == 0 else "search",
+                    "point": point,
+                    "weights": self.space.weights.named(point),
+                    "rung": self.rung,
+                }
+                for number, point in zip(numbers, points, strict=True)
+            ]
+            event = self.run.ledger.append("asked", **place, trials=rows)
+        elif self.engine is not None and self.replayed < self.finished:
+            self.engine.replay([row["point"] for row in event["trials"]])
+        self.replayed = self.finished
+        return event["trials"]
+
+    def _ask_engine(self, count: int) -> list[Point]:
+        assert self.engine is not None, "only what is weighed is searched"
+        return self.engine.ask(count)
+
+    def _anchors(self) -> list[Point]:
+        """Each loss alone."""
+        count = len(self.losses)
+        return [self.space.point([float(k == own) for k in range(count)]) for own in range(count)]
+
+    def _jobs(self, rows: list[dict[str, Any]]) -> list[Job[Any]]:
+        """What is left to do for these trials."""
+        new = [row for row in rows if self._event("condensed", row["number"]) is None]
+        made = [row for row in rows if row not in new]
+        unscored = [row for row in made if self._event("scored", row["number"]) is None]
+        scoring = [self._score(row["number"]) for row in unscored]
+        return [*(self._condense(part) for part in self._together(new)), *scoring]
+
+    def _together(self, rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """Which sets are condensed in one job: fixed by the study, whatever the workers are.
+
+        All sets of a rung, which share every view; where there is one rung only, halves of them on
+        a CPU, so that two cores have work; and each by itself where networks grow up on it.
+        """
+        size = len(rows)
+        if self.run.config.condense.pool:
+            size = 1
+        elif self.run.context.rungs == 1 and self.run.context.device == "cpu":
+            size = math.ceil(size / 2)
+        for start in range(0, len(rows), max(size, 1)):
+            yield rows[start : start + size]
+
+    def _condense(self, rows: list[dict[str, Any]]) -> Condense:
+        normalisation = self._normalisation() if self.finished else None
+        return Condense(
+            key=f"condense {trial_name(rows[0]['number'])}",
+            lane=self.rung,
+            numbers=tuple(row["number"] for row in rows),
+            tasks=tuple(
+                Task(
+                    weights=tuple(row["weights"].values()),
+                    rung=self.rung,
+                    seed=self.run.config.seed,
+                    normalisation=normalisation,
+                )
+                for row in rows
+            ),
+        )
+
+    def _stored(self, number: int, done: Done, place: int) -> Score:
+        """Keep a set that was condensed; it is to be scored next."""
+        made = done.result[place]
+        save_set(made.synthetic, self.run.context.folder / set_path(trial_name(number)))
+        losses = dict(zip(self.losses, made.losses, strict=True))
+        seconds = done.seconds / len(done.result)
+        self.run.ledger.append("condensed", trial=number, losses=losses, seconds=seconds)
+        return self._score(number)
+
+    def _score(self, number: int) -> Score:
+        return self.run.work.score(trial_name(number), "validation", lane=self.rung)
+
+    def _scored(self, done: Done) -> None:
+        """Publish the scores of a trial, and add what is known exactly."""
+        context, number = self.run.context, int(done.job.name.rsplit("-", 1)[1])
+        rates = context.held_out["validation"].publish(done.result)
+        found = estimates(rates, self.run.work.measures["validation"])
+        epsilon = context.ledger.epsilon(self.rung)
+        facts = Facts(synthetic=load_set(done.job.path), epsilon=epsilon)
+        self.run.ledger.append(
+            "scored",
+            trial=number,
+            scores=scores_to_json(context.complete(found, facts)),
+            epsilon=epsilon if math.isfinite(epsilon) else None,
+            seconds=done.seconds,
+        )
 
     def _normalisation(self) -> Normalisation:
-        """The fixed (ideal, nadir) of every rung, from the anchors."""
-        rows = self.ledger.all("condensed", batch=0)[0]["trials"]
-        pairs = [rows[i : i + 2] for i in range(0, len(rows), 2)]
-        clean = [(a["losses"][0], b["losses"][0]) for a, b in pairs]
-        robust = [(b["losses"][1], a["losses"][1]) for a, b in pairs]
-        ideal = tuple((c[0], r[0]) for c, r in zip(clean, robust, strict=True))
-        nadir = tuple((c[1], r[1]) for c, r in zip(clean, robust, strict=True))
-        return Normalisation(ideal=ideal, nadir=nadir)
-
-    def _evaluate(self, rows: list[dict[str, Any]]) -> None:
-        """Score the trials of a batch that have no score yet."""
-        missing = {
-            trial_name(row["number"]): row
-            for row in rows
-            if self.ledger.find("scored", trial=row["number"]) is None
-        }
-        title = f"scoring {len(missing)} trials"
-        for name, measured, seconds in self.scorer.measure(list(missing), "validation", title):
-            row = missing[name]
-            scores = scores_to_json(replace(measured, epsilon=self._epsilon(row)))
-            self.ledger.append("scored", trial=row["number"], scores=scores, seconds=seconds)
-
-    def _epsilon(self, row: dict[str, Any]) -> float:
-        """What the privacy ledger charges for the rung that a trial read."""
-        weighting = weighting_from_json(row["weighting"])
-        return self.materials.ledger.epsilon(self._rung_index(weighting))
+        """(ideal, nadir) from the rung's own anchors."""
+        events = [self._event("condensed", number) for number in self.batches[0]]
+        rows = [tuple(event["losses"].values()) for event in events if event is not None]
+        return Normalisation.from_anchors(rows)
 
     def _tell(self, rows: list[dict[str, Any]]) -> None:
         """Tell the engine, in the order of the trials whatever order they finished in."""
+        if self.engine is None:
+            return
         numbers = {row["number"] for row in rows}
-        for trial in read_trials(self.ledger):
+        for trial in read_trials(self.run.ledger):
             if trial.number in numbers:
-                self.engine.tell(trial.weighting, trial.scores.values(), trial.scores.errors())
+                scores = [trial.scores[name] for name in self.measured]
+                values = [one.mean for one in scores]
+                self.engine.tell(trial.point, values, [one.se for one in scores])
 
 
-def _make_search(config: StudyConfig, space: SearchSpace) -> Engine | LadderedSearch:
-    """One engine for an open study, one for every rung of a private one."""
-    name, seed = config.search.engine, config.seed
-    settings = {"initial": config.search.initial} if name == "bayesian" else {}
-    if space.epsilons:
-        return LadderedSearch(name, space, seed=seed, **settings)
-    return make_engine(name, space, seed, **settings)
+def _batches(config: StudyConfig, rung: int) -> list[list[int]]:
+    """Numbers of the trials of a rung, batch by batch: its anchors, then the search's own."""
+    anchors, rungs = len(config.weighed), config.rung_count
+    first, size = anchors * rungs, max(config.search.batch // rungs, 1)
+    own = list(range(first + rung, config.planned_trials, rungs))
+    searched = [own[i : i + size] for i in range(0, len(own), size)]
+    return [list(range(anchors * rung, anchors * (rung + 1))), *searched]
 
 
-def _batch_line(study: StudyRecord) -> str:
-    return (
-        f"{len(study.trials)} trials, {len(study.front)} on the front, "
-        f"hypervolume {study.hypervolume[-1]:.3f}"
-    )
+def refuse_other_settings(config: StudyConfig, folder: Path) -> None:
+    """Check that a folder holds no study of other settings.
 
-
-def _settle(config: StudyConfig, folder: Path) -> None:
-    """Write the settings, or check that the folder's are the same."""
-    settings = config.model_dump(mode="json")
+    Raises:
+        StudyError: If it does.
+    """
     path = folder / "config.json"
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
+    settings = config.model_dump(mode="json")
     known = json.loads(path.read_text(encoding="utf-8"))
-    known = {**known, **_with_new_options(known, path)}
     changed = sorted(key for key in settings if settings[key] != known.get(key))
     if changed:
         raise StudyError(
@@ -248,23 +311,13 @@ def _settle(config: StudyConfig, folder: Path) -> None:
         )
 
 
-def _with_new_options(known: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Stored settings with the defaults of options that are newer than they."""
-    try:
-        return parse_config(known, where=str(path)).model_dump(mode="json")
-    except StudyError:
-        return {}
-
-
-@contextmanager
-def threads_of(config: StudyConfig) -> Iterator[None]:
-    """Threads of this process: one where images are so small that more only get in the way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(config.threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def write_settings(config: StudyConfig, folder: Path) -> None:
+    """Write the settings, whole or not at all."""
+    path, part = folder / "config.json", folder / "config.json.part"
+    if not path.exists():
+        settings = config.model_dump(mode="json")
+        part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
 
 
 @contextmanager

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moc.condense.proxy import Proxy
-from moc.condense.teacher import TeacherSettings, train_teachers
 from moc.data.storage import load_set
 from moc.data.synthetic import SyntheticSet, one_hot
-from moc.evaluate import make_protocol
 from moc.evaluate.robust import correct
-from moc.evidence.samples import Samples
-from moc.study.records import set_path, trial_name
-from moc.study.releases import device_of, threat_of
+from moc.evidence.proxy import Proxy
+from moc.networks.network import Network
+from moc.networks.train import BatchSource, train_teachers
+from moc.study.records import Trial
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from moc.condense.teacher import BatchSource
-    from moc.evidence.held_out import HeldOut
-    from moc.networks import Network
-    from moc.study.config import StudyConfig
-    from moc.study.reporter import Reporter
-    from moc.study.setup import Materials
+    from moc.study.context import StudyContext
 
 _STEPS = 300
 """At most so many; the words of a `Transfer` say what they led to."""
@@ -47,69 +38,59 @@ class Transfer:
     words: str
 
 
-def train_transfer(
-    config: StudyConfig,
-    folder: Path,
-    materials: Materials,
-    reporter: Reporter,
-    *,
-    best: int,
-    shown: HeldOut,
-) -> Transfer:
+def train_transfer(context: StudyContext, *, stand_in: Trial) -> Transfer:
     """Train both networks, with public seeds, on records that may be shown.
 
     Those are samples of T in an open study and records declared public in a private one. Where
     there are none, a set of the study itself stands in for them: post-processing, at no cost.
 
     Args:
-        config: The study file; the schedule is that of `[teacher]`, at most 300 steps of it.
-        folder: The study folder.
-        materials: Evidence and reference records.
-        reporter: Told of the training.
-        best: Number of the trial of least clean error, to stand in.
-        shown: Records to say on how good the networks are.
+        context: The study; the schedule is that of `[teacher]`, at most 300 steps of it.
+        stand_in: A trial of the rung whose readers will see the result.
     """
-    source, words = _source(config, folder, materials, best)
-    network = make_protocol(config.evaluate.protocol, source.info, threat_of(config)).network
-    t, threat = config.teacher, threat_of(config)
-    settings = TeacherSettings(
-        network=network, steps=min(t.steps, _STEPS), batch=t.batch, lr=t.lr, attack_steps=4
-    )
+    source, words = _source(context, stand_in)
+    teacher = context.config.teacher
     networks, errors = [], []
-    for title, budget in (("plainly", replace(threat, eps=0.0)), ("adversarially", threat)):
-        with reporter.stage(f"a network trained {title}, to transfer attacks from") as progress:
+    for title, adversarial in (("plainly", False), ("adversarially", True)):
+        settings = teacher.model_copy(
+            update={
+                "count": 1,
+                "steps": min(teacher.steps, _STEPS),
+                "adversarial": adversarial,
+            }
+        )
+        stage = f"a network trained {title}, to transfer attacks from"
+        with context.reporter.stage(stage) as progress:
             (trained,) = train_teachers(
                 source,
+                network=context.training.network,
                 settings=settings,
-                threat=budget,
-                seed=config.seed + _SEED,
+                threat=context.config.threat,
+                seed=context.seed + _SEED,
                 progress=progress,
             )
         networks.append(trained)
-        errors.append(f"{title} (clean error {_error(trained, shown):.1%})")
+        errors.append(f"{title} (clean error {_error(trained, context):.1%})")
     return Transfer(
         networks=tuple(networks),
         words=f"network 1 was trained {errors[0]}, network 2 {errors[1]}, both on {words}",
     )
 
 
-def _error(network: Network, shown: HeldOut) -> float:
+def _error(network: Network, context: StudyContext) -> float:
     """Share of the records that a network gets wrong."""
-    x, y = shown.examine(_SHOWN)
-    device = network.mean.device
-    return 1 - float(correct(network, x.to(device), y.to(device)).float().mean())
+    x, y = (part.to(context.device) for part in context.held_out["examined"].examine(_SHOWN))
+    return 1 - float(correct(network, x, y).float().mean())
 
 
-def _source(
-    config: StudyConfig, folder: Path, materials: Materials, best: int
-) -> tuple[BatchSource, str]:
+def _source(context: StudyContext, stand_in: Trial) -> tuple[BatchSource, str]:
     """Batches of records that may be shown, and what they are."""
-    info, device = materials.evidence.info, device_of(config)
-    if isinstance(materials.evidence, Samples):
-        return materials.evidence, "samples of the real records"
-    if materials.reference is not None:
-        x, y = materials.reference
+    if context.config.privacy is None:
+        return context.samples, "samples of the real records"
+    if context.reference is not None:
+        x, y = context.reference
+        info = context.info
         shown = SyntheticSet(info=info, x=x, labels=one_hot(y, len(info.classes)))
-        return Proxy(shown, device), f"{len(y)} reference records"
-    stored = load_set(folder / set_path(trial_name(best)))
-    return Proxy(stored, device), f"{trial_name(best)}, as no real records may be shown"
+        return Proxy(shown, context.device), f"{len(y)} reference records"
+    stored = load_set(context.folder / stand_in.set_path)
+    return Proxy(stored, context.device), f"{stand_in.name}, as no real records may be shown"

@@ -24,10 +24,10 @@ import torch
 from torch import nn
 
 from moc.attacks import Attack, Threat
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.condense.loop import CondenseSettings, Task, condense
 from moc.data import load
-from moc.data.real import RealData
+from moc.data.vault import RealData
 from moc.discrepancies import FeatureMean, Generalization
 from moc.errors import DataError
 from moc.evaluate import make_protocol, train
@@ -44,7 +44,7 @@ from moc.evidence import (
     reference_records,
     train_privately,
 )
-from moc.evidence.accountant import sampled_noise_multiplier
+from moc.privacy.accountant import sampled_noise_multiplier
 from moc.networks import NetworkSpec
 
 DELTA = 1e-5

@@ -28,7 +28,7 @@ import torch
 from moc.attacks import Attack, Threat
 from moc.condense import Proxy, TeacherSettings, train_teachers
 from moc.data import load
-from moc.data.real import as_unit
+from moc.data.vault import as_unit
 from moc.data.synthetic import SyntheticSet, one_hot
 from moc.evaluate import fit, make_protocol, select
 from moc.evaluate.robust import FAST, correct, correct_under_attack

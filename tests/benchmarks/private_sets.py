@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 
 from moc.attacks import Threat
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.condense import CondenseSettings, Task, condense
 from moc.data import load
 from moc.data.augment import Augmentation
@@ -33,14 +33,14 @@ from moc.discrepancies import FeatureMean, Generalization
 from moc.evaluate import DECODED, PROTOCOLS, fit, make_protocol, select
 from moc.evaluate.robust import correct
 from moc.evidence import Ladder, Ledger, Moments, Statistics, draw, reference_records
-from moc.evidence.release import noised
-from moc.evidence.rungs import Rung, as_rungs
-from moc.evidence.sums import Sums
+from moc.privacy.release import noised
+from moc.privacy.rungs import Rung, as_rungs
+from moc.privacy.sums import Sums
 from moc.networks import NetworkSpec
 
 if TYPE_CHECKING:
     from moc.data.synthetic import SyntheticSet
-    from moc.evidence.accountant import Gaussian
+    from moc.privacy.accountant import Gaussian
 
 DELTA = 1e-5
 SEED = 910_000  # networks that no study has used

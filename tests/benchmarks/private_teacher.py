@@ -30,7 +30,7 @@ from dp_training import spread
 from private_sets import DELTA, SEED, Bench, parse
 
 from moc.attacks import Attack, Threat
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.condense import (
     CondenseSettings,
     Normalisation,
@@ -52,7 +52,7 @@ from moc.evidence import (
     PrivateTraining,
     train_privately,
 )
-from moc.evidence.accountant import (
+from moc.privacy.accountant import (
     Gaussian,
     epsilon,
     noise_multiplier,

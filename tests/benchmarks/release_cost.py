@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.data import load
 from moc.evidence import Budget, Ladder, Ledger, Statistics, draw
 from moc.networks import NetworkSpec

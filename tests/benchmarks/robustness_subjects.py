@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from moc.attacks import Threat
-from moc.condense.proxy import Proxy
+from moc.evidence.proxy import Proxy
 from moc.data import SyntheticSet, load, one_hot
 from moc.data.storage import load_set
 from moc.errors import DataError
 from moc.evaluate import make_protocol, select, train
-from moc.evaluate.controls import inverted, robust_reference, smoothed, static_adversarial
+from controls import inverted, robust_reference, smoothed, static_adversarial
 from moc.evidence import Ledger, reference_records
 from moc.networks import build
 from moc.study.config import StudyConfig
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from moc.data.real import RealData
+    from moc.data.vault import RealData
     from moc.networks import Network
 
 SEED = 900_000  # networks and subsets that no study has used

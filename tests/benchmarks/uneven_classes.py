@@ -20,7 +20,7 @@ import torch
 from dp_training import spread
 
 from moc.attacks import Threat
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.condense import CondenseSettings, Task, condense
 from moc.data import load
 from moc.discrepancies import FeatureMean, Generalization
@@ -32,7 +32,7 @@ from moc.networks import NetworkSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from moc.data.real import RealData
+    from moc.data.vault import RealData
     from moc.data.synthetic import SyntheticSet
 
 TEST = 500

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from moc.attacks import Attack, Threat
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.condense.loop import CondenseSettings, Task, condense
 from moc.condense.scalarise import Normalisation
-from moc.data.real import DataInfo, RealData
+from moc.data.vault import DataInfo, RealData
 from moc.data.synthetic import Decoder
 from moc.discrepancies import Adversarial, FeatureMean, Generalization, RidgeRisk
 from moc.errors import StudyError
 from moc.evidence.batches import AttackedBatch
-from moc.evidence.ledger import Budget, Ledger
+from moc.privacy.ledger import Budget, Ledger
 from moc.evidence.moments import Moments
-from moc.evidence.release import Ladder, draw
+from moc.privacy.release import Ladder, draw
 from moc.evidence.samples import Samples
-from moc.evidence.statistics import Statistics
+from moc.statistics.base import Statistics
 from moc.networks import NetworkSpec
 
 SPEC = NetworkSpec.parse("convnet2-w8")

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.condense.pool import Pool
-from moc.data.real import DataInfo
+from moc.data.vault import DataInfo
 from moc.networks import NetworkSpec
 
 INFO = DataInfo(

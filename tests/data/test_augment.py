@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moc.data import Augmentation, Draw
 from moc.data import augment as module
+from moc.data.augment import Augmentation, AugmentationDraw
 from moc.errors import StudyError
 
 NAMES = ("brightness", "saturation", "contrast", "crop", "cutout", "flip", "scale", "rotate")
@@ -29,11 +29,13 @@ def images(n, shape, seed=0, dtype=torch.float32):
 def row(draw, k):
     """Row k of a draw, as a draw of its own."""
     parts = {field.name: getattr(draw, field.name) for field in fields(draw)}
-    return Draw(**{name: None if part is None else part[k : k + 1] for name, part in parts.items()})
+    return AugmentationDraw(
+        **{name: None if part is None else part[k : k + 1] for name, part in parts.items()}
+    )
 
 
 def same(a, b):
-    pairs = [(getattr(a, field.name), getattr(b, field.name)) for field in fields(Draw)]
+    pairs = [(getattr(a, field.name), getattr(b, field.name)) for field in fields(AugmentationDraw)]
     return all(p is q if p is None or q is None else torch.equal(p, q) for p, q in pairs)
 
 
@@ -112,10 +114,10 @@ def test_records_get_one_group_each_and_all_groups_equally_often():
     n = 6000
     draw = Augmentation.dsa(mirrored=False).draw(n, (1, 8, 8), generator=generator())
     color = (draw.color != torch.tensor([0.0, 1, 1])).any(1)
-    hole = draw.hole[:, 1] > draw.hole[:, 0]
+    cutout = draw.cutout[:, 1] > draw.cutout[:, 0]
     warp = (draw.warp != torch.eye(2, 3)).flatten(1).any(1)
-    assert (color.int() + hole.int() + warp.int()).max() == 1
-    for share, part in ((1 / 5, color), (1 / 5, hole)):
+    assert (color.int() + cutout.int() + warp.int()).max() == 1
+    for share, part in ((1 / 5, color), (1 / 5, cutout)):
         assert abs(part.float().mean() - share) < 4 * math.sqrt(share * (1 - share) / n)
     shifted = draw.warp[:, :, 2].any(1)
     turned = draw.warp[:, 0, 1] != 0
@@ -128,9 +130,9 @@ def test_records_whose_row_changes_nothing_stay_exactly_as_they_are():
     x = images(200, (3, 9, 7))
     draw = Augmentation.dsa(mirrored=True).draw(200, (3, 9, 7), generator=generator())
     colored = (draw.color != torch.tensor([0.0, 1, 1])).any(1)
-    only_warp = Draw(warp=draw.warp, hole=draw.hole)(x)
+    only_warp = AugmentationDraw(warp=draw.warp, cutout=draw.cutout)(x)
     assert torch.equal(only_warp[colored], x[colored])
-    assert torch.equal(Draw(color=draw.color)(x)[~colored], x[~colored])
+    assert torch.equal(AugmentationDraw(color=draw.color)(x)[~colored], x[~colored])
 
 
 def test_flip_mirrors_half_of_the_records():
@@ -151,7 +153,7 @@ def test_a_flip_of_a_flip_is_the_identity(seed, shape):
 
 
 @given(seed=seeds, shape=st.tuples(st.just(1), st.integers(4, 28), st.integers(4, 28)))
-def test_crop_shifts_by_whole_pixels_and_fills_with_zero(seed, shape):
+def test_crop_shifts_by_wcutout_pixels_and_fills_with_zero(seed, shape):
     _, height, width = shape
     x = images(6, shape, seed)
     draw = Augmentation(names=("crop",)).draw(6, shape, generator=generator(seed))
@@ -187,6 +189,22 @@ def test_cutout_zeroes_a_rectangle_of_at_most_half_the_side(seed, shape):
         size = math.floor(side / 2 + 0.5)
         assert ((hit.sum(1) >= size // 2) & (hit.sum(1) <= size)).all()
         assert (hit.int().diff(dim=1).abs().sum(1) <= 2).all()
+
+
+def test_cutout_zeroes_just_the_pixels_from_top_to_bottom_and_left_to_right():
+    x = torch.ones(2, 3, 4, 6)
+    out = AugmentationDraw(cutout=torch.tensor([[1, 3, 2, 5], [-1, 1, 4, 9]]))(x)
+    x[0, :, 1:3, 2:5] = 0
+    x[1, :, :1, 4:] = 0
+    assert torch.equal(out, x)
+
+
+def test_a_seed_draws_today_what_it_drew_before():
+    cutout = Augmentation(names=("cutout",)).draw(3, (1, 8, 6), generator=generator(5)).cutout
+    assert cutout.tolist() == [[4, 8, 4, 7], [-1, 3, 3, 6], [5, 9, 2, 5]]
+    warp = Augmentation(names=("crop",)).draw(4, (1, 28, 28), generator=generator(5)).warp
+    shift = (warp[:, :, 2] * 14).round().long()
+    assert shift.tolist() == [[4, -3], [2, -4], [1, 1], [1, 2]]
 
 
 def test_cutout_can_reach_every_pixel():
@@ -228,7 +246,7 @@ def test_vanishing_scale_and_rotation_are_the_identity(name, constant, value, se
 def test_a_quarter_turn_agrees_with_moving_the_pixels():
     x = images(2, (1, 6, 6))
     turn = torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]])
-    assert torch.allclose(Draw(warp=turn)(x), x.rot90(1, (-2, -1)), atol=1e-5)
+    assert torch.allclose(AugmentationDraw(warp=turn)(x), x.rot90(1, (-2, -1)), atol=1e-5)
 
 
 @given(seed=seeds, shape=shapes)

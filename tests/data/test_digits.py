@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from moc.data._vault import unseal
+from moc.data.vault import unseal
 
 
 def test_declared_facts_are_those_of_the_records(digits):

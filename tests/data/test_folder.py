@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from moc.data import load_folder
-from moc.data._vault import unseal
+from moc.data.sources.folder import load_folder
+from moc.data.vault import unseal
 from moc.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from idx_files import IMAGES, LABELS, encode, write
 
-from moc.data import find_fashion_mnist, load_idx
-from moc.data._vault import unseal
-from moc.data.idx import read_idx
+from moc.data.sources.idx import find_fashion_mnist, load_idx, read_idx
+from moc.data.vault import unseal
 from moc.errors import DataError
 
 
@@ -61,7 +60,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, change, message):
 
 def test_a_label_beyond_the_known_classes_is_refused(tmp_path):
     write(tmp_path, labels=LABELS + 9)
-    with pytest.raises(DataError, match=r"labels in 0\.\.9 expected, found 9\.\.11"):
+    with pytest.raises(DataError, match=r"labels in 0\.\.9 expected, found others"):
         load_idx(tmp_path, name="mnist")
 
 
@@ -129,7 +128,7 @@ def test_fashion_mnist_is_looked_for_in_the_working_folder(tmp_path, monkeypatch
 
 def test_a_missing_fashion_mnist_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("moc.data.idx.Path.is_file", lambda _: False)
+    monkeypatch.setattr("moc.data.sources.idx.Path.is_file", lambda _: False)
     with pytest.raises(DataError, match="apt-get install dataset-fashion-mnist"):
         find_fashion_mnist()
 

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from idx_files import IMAGES, write
+from idx_files import IMAGES, LABELS, write
 from PIL import Image
 
-from moc.data import SOURCES, load
-from moc.data._vault import unseal
-from moc.errors import DataError
+from moc.data.sources import SOURCES, Source
+from moc.data.vault import unseal
+from moc.errors import DataError, StudyError
+
+KEYS = {
+    "digits": set(),
+    "fashion_mnist": {"path"},
+    "folder": {"path"},
+    "idx": {"path"},
+    "mnist": {"path"},
+    "npz": {"path"},
+}
+TAKE_A_PATH = [kind for kind, keys in KEYS.items() if "path" in keys]
+NEED_A_PATH = [kind for kind in TAKE_A_PATH if kind != "fashion_mnist"]
 
 
 @pytest.fixture
@@ -31,45 +40,169 @@ def paths(tmp_path):
     }
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_each_source_comes_through_the_door(paths, source):
-    data = load(source, path=paths.get(source))
-    if source == "digits":
+def made(kind, paths):
+    return SOURCES.make({"kind": kind, "path": paths[kind]} if kind in paths else kind)
+
+
+def test_the_family_finds_every_source_and_its_keys():
+    found = {kind: set(part.model_fields) - {"kind"} for kind, part in SOURCES.parts.items()}
+    assert {kind: found[kind] for kind in KEYS} == KEYS
+    for kind, part in SOURCES.parts.items():
+        assert issubclass(part, Source)
+        assert part.model_fields["kind"].default == kind
+
+
+def test_digits_need_nothing_but_their_name():
+    assert SOURCES.make("digits").load("train").info.count == 1797
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_each_source_loads(paths, kind):
+    data = made(kind, paths).load()
+    if kind == "digits":
         assert data.info.count == 1797
     else:
         assert torch.equal(unseal(data).x[:, 0], torch.from_numpy(IMAGES))
-    assert data.info.mirrored == (source == "fashion_mnist")
+    assert data.info.mirrored == (kind == "fashion_mnist")
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_each_source_is_read_again_from_what_it_writes(paths, kind):
+    source = made(kind, paths)
+    assert SOURCES.make(source.model_dump(mode="json")) == source
+
+
+@pytest.mark.parametrize("kind", TAKE_A_PATH)
+def test_each_source_refuses_a_missing_place(tmp_path, kind):
+    source = SOURCES.make({"kind": kind, "path": tmp_path / "nowhere"})
+    with pytest.raises(DataError, match=r"expected at .*nowhere"):
+        source.load()
+
+
+@pytest.mark.parametrize("kind", TAKE_A_PATH)
+def test_each_source_refuses_foreign_content(tmp_path, kind):
+    (tmp_path / "a").write_bytes(b"words")
+    path = tmp_path / "a" if kind == "npz" else tmp_path
+    with pytest.raises(DataError):
+        SOURCES.make({"kind": kind, "path": path}).load()
+
+
+@pytest.mark.parametrize("kind", NEED_A_PATH)
+def test_a_source_without_its_path_is_refused(kind):
+    with pytest.raises(StudyError, match="path: Field required"):
+        SOURCES.make(kind)
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_unknown_keys_are_refused(paths, kind):
+    table = {"kind": kind, "colour": "red"} | ({"path": paths[kind]} if kind in paths else {})
+    with pytest.raises(StudyError, match="colour: Extra inputs are not permitted"):
+        SOURCES.make(table)
+
+
+def test_digits_take_no_path(tmp_path):
+    with pytest.raises(StudyError, match="path: Extra inputs are not permitted"):
+        SOURCES.make({"kind": "digits", "path": tmp_path})
+
+
+def test_an_unknown_source_is_refused_by_the_names_there_are():
+    with pytest.raises(StudyError, match=r"'cifar'.*'digits'"):
+        SOURCES.make("cifar")
 
 
 def test_fashion_mnist_without_a_path_is_looked_for(paths, monkeypatch):
     monkeypatch.setenv("MOC_DATA", str(paths["idx"]))
-    assert load("fashion_mnist").info.classes[1] == "Trouser"
+    assert SOURCES.make("fashion_mnist").load().info.classes[1] == "Trouser"
 
 
 def test_a_path_may_begin_at_home(paths, monkeypatch):
     monkeypatch.setenv("HOME", str(paths["npz"].parent))
-    assert load("npz", path=Path("~/file.npz")).info.count == 6
+    assert SOURCES.make({"kind": "npz", "path": "~/file.npz"}).load().info.count == 6
 
 
-@pytest.mark.parametrize("source", ["digits", "folder", "npz"])
-def test_a_source_without_a_test_part_says_to_split(paths, source):
+def test_a_home_that_is_not_known_is_refused():
+    with pytest.raises(StudyError, match="home folder in ~nobody-at-all/x is not known"):
+        SOURCES.make({"kind": "npz", "path": "~nobody-at-all/x"})
+
+
+# The test section
+
+
+@pytest.mark.parametrize("kind", ["digits", "folder", "npz"])
+def test_a_source_without_a_test_section_says_to_split(paths, kind):
+    source = made(kind, paths)
+    assert not source.has_test
     with pytest.raises(DataError, match="split that instead"):
-        load(source, path=paths.get(source), part="test")
+        source.load("test")
+
+
+@pytest.mark.parametrize("kind", ["idx", "mnist", "fashion_mnist"])
+def test_a_test_section_that_is_missing_is_never_replaced(paths, kind):
+    source = made(kind, paths)
+    assert source.has_test
+    with pytest.raises(DataError, match="images of the test part expected"):
+        source.load("test")
+    write(paths[kind], "t10k", images=IMAGES[:2], labels=LABELS[:2])
+    assert source.load("test").info.count == 2
+
+
+BROKEN = [
+    ({"x_test": IMAGES[:2] * 1.0, "y_test": LABELS[:2]}, r"values in \[0, 1\] expected"),
+    ({"x_test": IMAGES[:3], "y_test": LABELS[:2]}, "3 records but 2 labels"),
+    ({"x_test": IMAGES[:2]}, "y_test is missing"),
+    ({"y_test": LABELS[:2]}, "x_test is missing"),
+    ({"x_test": IMAGES[:2] * np.nan, "y_test": LABELS[:2]}, "NaN"),
+    ({"x_test": IMAGES[:2].astype(np.int64), "y_test": LABELS[:2]}, "found int64"),
+    ({"x_test": IMAGES[:2], "y_test": LABELS[:2] * 0}, "at least two classes"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "message"), BROKEN)
+def test_a_broken_test_section_is_there_and_fails_to_load(tmp_path, arrays, message):
+    np.savez(tmp_path / "file.npz", x_train=IMAGES, y_train=LABELS, **arrays)
+    source = SOURCES.make({"kind": "npz", "path": tmp_path / "file.npz"})
+    assert source.has_test
+    with pytest.raises(DataError, match=message):
+        source.load("test")
+
+
+def test_asking_for_a_test_section_swallows_no_error(tmp_path):
+    source = SOURCES.make({"kind": "npz", "path": tmp_path / "file.npz"})
+    with pytest.raises(DataError, match="found no file"):
+        _ = source.has_test
+    (tmp_path / "file.npz").write_bytes(b"words")
+    with pytest.raises(DataError, match="cannot be read"):
+        _ = source.has_test
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_there_are_two_sections(paths, kind):
+    with pytest.raises(DataError, match="'train' or 'test' expected, found 'validation'"):
+        made(kind, paths).load("validation")
+
+
+# What messages may say
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("x", "y"),
     [
-        ({"source": "cifar"}, "A source among digits, .* expected, found 'cifar'"),
-        ({"source": "digits", "part": "validation"}, "'train' or 'test' expected"),
-        ({"source": "digits", "path": Path("here")}, "built in; remove its path here"),
-        ({"source": "npz"}, "'npz' needs a path"),
-        ({"source": "npz", "path": Path("nowhere.npz")}, "found no file"),
-        ({"source": "idx", "path": Path("nowhere")}, "A folder of IDX files expected"),
-        ({"source": "fashion_mnist", "path": Path("nowhere")}, "A folder of IDX files expected"),
-        ({"source": "folder", "path": Path("nowhere")}, "one sub-folder for each class"),
+        (IMAGES / 255, LABELS.astype(int) * 0 + [7654, 7654, 7654, 8765, 8765, 8765]),
+        (IMAGES / 255, LABELS.astype(int) * 0 + 7654),
+        (IMAGES / 255, LABELS.astype(int) - 7654),
+        (IMAGES / 255 + 7654.5, LABELS),
+        (IMAGES / 255 - 7654.5, LABELS),
     ],
 )
-def test_what_cannot_be_loaded_is_refused_in_one_sentence(arguments, message):
-    with pytest.raises(DataError, match=message):
-        load(**arguments)
+def test_no_message_shows_a_value_of_a_record_or_a_label(tmp_path, x, y):
+    np.savez(tmp_path / "file.npz", x=x, y=y)
+    with pytest.raises(DataError) as refused:
+        SOURCES.make({"kind": "npz", "path": tmp_path / "file.npz"}).load()
+    message = str(refused.value).replace(str(tmp_path), "")
+    assert not any(value in message for value in ("7654", "7653", "7652", "8765"))
+
+
+def test_idx_files_are_numbered_by_their_labels_whatever_their_folder_is_called(tmp_path):
+    source = SOURCES.make({"kind": "idx", "path": write(tmp_path / "mnist")})
+    info = source.load().info
+    assert (info.name, info.classes, info.mean) == ("mnist", ("0", "1", "2"), (0.5,))

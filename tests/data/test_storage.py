@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from hypothesis import given
@@ -33,9 +35,9 @@ def sets(draw):
         x=torch.rand(m, *shape, generator=generator),
         labels=torch.rand(m, len(classes), generator=generator).softmax(1),
         decoder=Decoder(
-            factor=1 if len(shape) == 1 else draw(st.integers(1, 2)),
-            copies=draw(st.integers(1, 3)),
-            noise=draw(shares),
+            multi_formation=1 if len(shape) == 1 else draw(st.integers(1, 2)),
+            noise_copies=draw(st.integers(1, 3)),
+            noise=draw(st.floats(0.01, 1)),
         ),
     )
 
@@ -66,12 +68,96 @@ def test_a_view_of_a_larger_batch_is_stored_alone(tmp_path):
     assert (tmp_path / "set").stat().st_size < 2000
 
 
-def test_sets_of_the_first_versions_are_read(tmp_path):
-    with safe_open(stored(tmp_path / "set"), framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in ("x", "labels")}
-        meta = {"info": file.metadata()["info"], "factor": "1"}
-    save_file(tensors, tmp_path / "old", metadata=meta)
-    assert load_set(tmp_path / "old").decoder == Decoder()
+def rewritten(path, *, tensors=None, drop=(), **meta):
+    """A stored set, with something else in it."""
+    with safe_open(stored(path), framework="pt") as file:
+        there = {name: file.get_tensor(name) for name in ("x", "labels")} | (tensors or {})
+        facts = {
+            name: json.dumps(part) for name, part in json.loads(file.metadata()["moc"]).items()
+        }
+    facts |= meta
+    told = ", ".join(f'"{name}": {text}' for name, text in facts.items() if name not in drop)
+    save_file(
+        {name: tensor for name, tensor in there.items() if name not in drop},
+        path,
+        metadata={"moc": f"{{{told}}}"},
+    )
+    return path
+
+
+INFO = {"name": "toy", "shape": [2], "classes": ["a", "b"], "count": 9}
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        '"words"',
+        "{}",
+        json.dumps(INFO | {"count": "9"}),
+        json.dumps(INFO | {"count": None}),
+        json.dumps(INFO | {"shape": 2}),
+        json.dumps(INFO | {"shape": ["2"]}),
+        json.dumps(INFO | {"classes": "ab"}),
+        json.dumps(INFO | {"mean": [None]}),
+        json.dumps(INFO | {"colour": "red"}),
+    ],
+)
+def test_a_description_that_is_none_is_refused(tmp_path, info):
+    with pytest.raises(DataError, match="its description does not fit"):
+        load_set(rewritten(tmp_path / "set", info=info))
+
+
+@pytest.mark.parametrize(
+    "decoder", ["", "[]", '{"factor": 2}', '{"multi_formation": 0}', '{"multi_formation": "2"}']
+)
+def test_a_decoder_that_is_none_is_refused(tmp_path, decoder):
+    with pytest.raises(DataError, match="its description does not fit"):
+        load_set(rewritten(tmp_path / "set", decoder=decoder))
+
+
+@pytest.mark.parametrize("missing", ["info", "decoder", "x", "labels"])
+def test_a_set_without_one_of_its_parts_is_refused(tmp_path, missing):
+    with pytest.raises(DataError, match="its description does not fit"):
+        load_set(rewritten(tmp_path / "set", drop=(missing,)))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"x": torch.rand(2, 3)}, r"A synthetic set of records \(2,\) expected"),
+        ({"x": torch.tensor(0.5)}, r"records \(2,\) expected"),
+        ({"x": torch.rand(0, 2), "labels": torch.rand(0, 2)}, "at least one record"),
+        ({"x": torch.full((2, 2), torch.nan)}, "finite"),
+        ({"labels": torch.ones(2, 2)}, "sum to one"),
+        ({"labels": torch.tensor(1.0)}, "Labels of shape"),
+        ({"labels": torch.eye(2, dtype=torch.int64)}, "float32"),
+        ({"x": torch.zeros(2, 2, dtype=torch.float64)}, "float32"),
+    ],
+)
+def test_arrays_that_are_no_set_are_refused_by_the_name_of_the_file(tmp_path, tensors, message):
+    with pytest.raises(DataError, match=message) as refused:
+        load_set(rewritten(tmp_path / "set", tensors=tensors))
+    assert str(tmp_path / "set") in str(refused.value)
+
+
+def test_a_set_of_other_numbers_is_stored_as_float32(tmp_path):
+    info = DataInfo(name="toy", shape=(2,), classes=("a", "b"), count=9)
+    x = torch.rand(2, 2, dtype=torch.float64, requires_grad=True)
+    labels = torch.eye(2, dtype=torch.float64)
+    loaded = load_set(save_set(SyntheticSet(info=info, x=x, labels=labels), tmp_path / "set"))
+    assert torch.equal(loaded.x, x.detach().float())
+    assert loaded.labels.dtype == torch.float32
+
+
+def test_equal_sets_are_equal_files(tmp_path):
+    one = load_set(stored(tmp_path / "set"))
+    first, *others = (save_set(one, tmp_path / str(k)).read_bytes() for k in range(8))
+    assert all(other == first for other in others)
 
 
 @given(at=st.integers(0, 10**6))
@@ -83,9 +169,15 @@ def test_a_truncated_file_is_refused(tmp_path_factory, at):
         load_set(path)
 
 
-def test_missing_and_foreign_files_are_refused(tmp_path):
+def test_missing_empty_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="found no file"):
         load_set(tmp_path / "none")
+    with pytest.raises(DataError, match="found no file"):
+        load_set(tmp_path)
+    for raw in (b"", b"words", bytes(64), b"\xff" * 64):
+        (tmp_path / "foreign").write_bytes(raw)
+        with pytest.raises(DataError, match="truncated"):
+            load_set(tmp_path / "foreign")
     save_file({"x": torch.ones(2)}, tmp_path / "foreign")
-    with pytest.raises(DataError, match="no description"):
+    with pytest.raises(DataError, match="its description does not fit"):
         load_set(tmp_path / "foreign")

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moc.bank import Bank
-from moc.data.real import DataInfo
+from moc.networks.bank import Bank
+from moc.data.vault import DataInfo
 from moc.data.synthetic import balanced_labels, one_hot
 from moc.discrepancies import (
     DISCREPANCIES,

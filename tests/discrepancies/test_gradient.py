@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from test_discrepancies import INFO, bank, sets, target
 
 from moc.attacks import Attack, Threat
-from moc.bank import Bank
+from moc.networks.bank import Bank
 from moc.data.augment import Augmentation
-from moc.data.real import DataInfo
+from moc.data.vault import DataInfo
 from moc.data.synthetic import balanced_labels, one_hot
 from moc.discrepancies import Adversarial, GradientMatching, encode
 from moc.discrepancies.gradient import class_gradients, record_gradients

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from moc.attacks import Threat
-from moc.data.real import as_unit
+from moc.data.vault import as_unit
 from moc.errors import PrivacyError
 from moc.evaluate import make_protocol, select, train
 from moc.evaluate.examination import CURVE, SHARES, budgets, examine
 from moc.evaluate.robust import SUITES, correct, correct_under_attack
 from moc.evaluate.scoring import estimates
-from moc.evidence.held_out import HeldOut
-from moc.evidence.ledger import Budget, Ledger
-from moc.evidence.reference import reference_records
+from moc.privacy.held_out import HeldOut
+from moc.privacy.ledger import Budget, Ledger
+from moc.privacy.reference import reference_records
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from moc.attacks import Attack, Threat
 from moc.evaluate import make_protocol, score, select, suite_for, to_scores, train
 from moc.evaluate.robust import FAST, PRIVATE, Suite, correct, correct_under_attack
 from moc.evaluate.scoring import outcome
-from moc.evidence.held_out import HeldOut, Rates
-from moc.evidence.ledger import Budget, Ledger
-from moc.evidence.reference import reference_records
+from moc.privacy.held_out import HeldOut, Rates
+from moc.privacy.ledger import Budget, Ledger
+from moc.privacy.reference import reference_records
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from moc.attacks import Threat
-from moc.bank import Bank, Member
-from moc.data._vault import Records
-from moc.data.real import DataInfo, RealData
+from moc.networks.bank import Bank, Member
+from moc.data.vault import Records
+from moc.data.vault import DataInfo, RealData
 from moc.evidence import Budget, Ladder, Ledger, Statistics
 from moc.networks import NetworkSpec
 

@@ -8,7 +8,7 @@ from evidence_checks import check_start_is_public
 from evidence_tools import LADDER, ledger_of, small, toy
 
 from moc.attacks import Attack, Threat
-from moc.data._vault import unseal
+from moc.data.vault import unseal
 from moc.data.synthetic import one_hot
 from moc.errors import DataError, PrivacyError, StudyError
 from moc.evidence import AttackedBatch, Ledger, Moments, Samples, Statistics, draw

@@ -11,12 +11,12 @@ from evidence_tools import ledger_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moc.bank import Bank
-from moc.data.real import DataInfo, RealData
+from moc.networks.bank import Bank
+from moc.data.vault import DataInfo, RealData
 from moc.evidence import Ladder, Moments, Statistics, draw
-from moc.evidence.rungs import Rung
+from moc.privacy.rungs import Rung
 from moc.evidence.shares import class_shares
-from moc.evidence.statistics import GRID
+from moc.statistics.base import GRID
 from moc.networks import NetworkSpec
 
 INFO = DataInfo(name="toy", shape=(6,), classes=("a", "b", "c"), count=1000)

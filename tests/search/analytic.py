@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moc.search.base import Engine
+from moc.search.engines.base import Engine
 from moc.search.front import Reference, hypervolume
 from moc.search.space import SearchSpace, Weighting
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from analytic import LADDER, Problem
 
-from moc.search.base import Engine
+from moc.search.engines.base import Engine
 from moc.search.space import SearchSpace, Weighting
 
 SPACES = {

@@ -13,23 +13,20 @@ STUDIES = Path(__file__).parents[2] / "studies"
 
 @pytest.mark.slow
 @needs_fashion_mnist
-@pytest.mark.parametrize("name", ["fashion_mnist", "fashion_mnist_private"])
+@pytest.mark.parametrize("name", ["fashion_mnist", "fashion_mnist_private", "robust_fashion_mnist"])
 def test_a_slice_of_the_study_runs_to_its_end(name, tmp_path):
     tables = load_config(STUDIES / f"{name}.toml").model_dump(mode="json")
     tables["data"] |= {"train": 400, "validation": 20, "test": 20}
-    tables["condense"] |= {"steps": 3, "per_class": 2}
-    tables["teacher"] |= {
-        "steps": 2,
-        "proxy_steps": 2,
-        "proxy_per_class": 2,
-        "network": "convnet3-w8",
-    }
-    tables["bank"] |= {"networks": ["convnet3-w8"]}
+    tables["condense"] |= {"steps": 3, "images_per_class": 2}
+    tables["teacher"] |= {"steps": 2, "network": "convnet3-w8"}
+    tables["evidence"] |= {"networks": ["convnet3-w8"]}
     tables["evaluate"] |= {"replicates": 1, "report_replicates": 1}
     tables["search"] |= {"trials": 2, "batch": 2}
-    tables["workers"] = 1
+    tables["executor"] |= {"workers": 1}
     if tables["privacy"]:
-        tables["privacy"] |= {"epsilons": [8.0, 1.0], "networks": 2}
+        tables["privacy"] |= {"epsilons": [8.0, 1.0]}
+        tables["rounds"][0] |= {"networks": ["convnet2-w8-half"], "count": 2}
+        tables["evidence"] |= {"steps": 2, "images_per_class": 8}
     study = run_study(parse_config(tables, where="test"), tmp_path / name)
     assert study.complete
     assert study.front

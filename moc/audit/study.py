@@ -1,0 +1,39 @@
+"""The audit that a study file asks for: its own networks, statistics, ladder and noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from moc.audit.finding import Finding
+from moc.audit.release import audit_round
+from moc.errors import StudyError
+from moc.privacy.ledger import Ledger
+from moc.study.config import StudyConfig
+from moc.study.context import StudyContext, budget_of, parts_of
+from moc.study.reporter import Silent
+
+
+def audit_config(config: StudyConfig) -> list[Finding]:
+    """Audit what this study would draw from T; no record takes part, and nothing is spent.
+
+    A study of several rounds has each audited against its own share of the budget.
+
+    Raises:
+        StudyError: If the study is open: it claims nothing that could be audited.
+    """
+    if config.privacy is None:
+        raise StudyError(
+            "An open study claims no privacy, so there is nothing to audit. A private study has a "
+            "[privacy] table, as in studies/digits.toml."
+        )
+    ledger = Ledger(budget_of(config))
+    ledger.own("train", parts_of(config)["train"])
+    context = StudyContext(config, ledger, folder=Path(), reporter=Silent())
+    findings = []
+    for number, one in enumerate(config.rounds):
+        ladder = config.privacy.ladder.part(one.share)
+        found = audit_round(context.collection(number), ladder, config.privacy.tier)
+        title = f"round {number}: " if len(config.rounds) > 1 else ""
+        findings += [replace(finding, name=f"{title}{finding.name}") for finding in found]
+    return findings

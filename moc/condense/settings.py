@@ -1,0 +1,58 @@
+"""How sets are condensed: the table `[condense]` of a study file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from moc.condense.scalarise import SCALARISERS, Scalariser, SmoothTchebycheff
+from moc.data.decoder import AS_STORED, Decoder
+
+_CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class PoolSettings(BaseModel):
+    """Networks that are trained on each set while it is condensed, used instead of random ones.
+
+    Attributes:
+        size: How many networks.
+        age: Steps on the set after which a network is replaced by a fresh one.
+        inner: Steps that a network takes each time, of at most 128 training records.
+    """
+
+    model_config = _CONFIG
+    size: int = Field(default=8, gt=0)
+    age: int = Field(default=100, gt=0)
+    inner: int = Field(default=1, gt=0)
+
+
+class CondenseSettings(BaseModel):
+    """Size and schedule of the sets.
+
+    Attributes:
+        images_per_class: Stored images a class.
+        steps: Optimiser steps.
+        networks_per_step: Networks that the losses are averaged over in each step.
+        lr: Adam's learning rate in pixel units, with cosine decay to zero.
+        labels: `hard`, or `learned` together with the images (as many more floats as classes).
+        decoder: Training images in each stored one, and their copies. The set is condensed
+            without the copies.
+        pool: Networks that grow up on each set; none for random ones. Needs records.
+        scalariser: Joins the losses.
+    """
+
+    model_config = _CONFIG
+    images_per_class: int = Field(default=10, gt=0)
+    steps: int = Field(default=300, gt=0)
+    networks_per_step: int = Field(default=1, gt=0)
+    lr: float = Field(default=0.05, gt=0)
+    labels: Literal["hard", "learned"] = "learned"
+    decoder: Decoder = AS_STORED
+    pool: PoolSettings | None = None
+    scalariser: Annotated[Scalariser, SCALARISERS] = SmoothTchebycheff()
+
+    @property
+    def records_per_class(self) -> int:
+        """Training images a class, before they are copied."""
+        return self.images_per_class * self.decoder.tiles

@@ -1,0 +1,62 @@
+"""The one door to real data: sources, as a study file names them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator
+
+from moc.data.vault import RealData
+from moc.errors import DataError
+from moc.parts import Family, Part
+
+Section = Literal["train", "test"]
+"""A part of a data set as its files divide it."""
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home folder in {path} is not known; write it out") from None
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+"""A path that may begin with ~."""
+
+
+class Source(Part, ABC):
+    """Where records come from."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether it has a test section of its own; a broken one is there, and fails to load."""
+        return False
+
+    @abstractmethod
+    def read(self, section: Section) -> RealData:
+        """Load and seal one section; `test` is asked for only where there is one.
+
+        Raises:
+            DataError: If the data are not as the source describes.
+        """
+
+    def load(self, section: Section = "train") -> RealData:
+        """Load and seal one section.
+
+        Raises:
+            DataError: If there is no such section, or the data are not as the source describes.
+        """
+        if section not in get_args(Section):
+            raise DataError(f"The section 'train' or 'test' expected, found {section!r}.")
+        if section == "test" and not self.has_test:
+            raise DataError(
+                f"The source {self.kind!r} has no test section; load its train section and split "
+                "that instead."
+            )
+        return self.read(section)
+
+
+SOURCES: Family[Source] = Family("sources", Source, "moc.data.sources")

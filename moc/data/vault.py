@@ -1,0 +1,146 @@
+"""T: a real data set whose records only the privacy stage can read.
+
+`unseal` is for this module, which divides sealed records, and for `moc.privacy.ledger`, which
+counts every access; `tests/test_architecture.py` says so. Nothing else in moc can reach a record
+of T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from moc.data.declared import DataInfo
+from moc.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """The records: `x` (n, *shape), uint8 in 0..255 or float32 in [0, 1]; `y` (n,) int64."""
+
+    x: Tensor
+    y: Tensor
+
+
+class RealData:
+    """Records of T, checked once and then sealed: only `moc.privacy` can read them again.
+
+    Attributes:
+        info: What is declared public about the records.
+    """
+
+    __slots__ = ("__weakref__", "info")
+    info: DataInfo
+
+    def __init__(self, *, info: DataInfo, x: Tensor, y: Tensor) -> None:
+        """Check and seal `x` (n, *info.shape), uint8 or float in [0, 1], with labels `y` (n,)."""
+        y = y.to(torch.int64)
+        _check(info, x, y)
+        self.info = info
+        x = x if x.dtype == torch.uint8 else x.to(torch.float32)
+        seal(self, Records(x=x.contiguous(), y=y.contiguous()))
+
+    def __len__(self) -> int:
+        """Return the declared number of records."""
+        return self.info.count
+
+    def __repr__(self) -> str:
+        return f"RealData({self.info.name!r}, {self.info.count} sealed records)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Sealed records cannot be copied out of the process that loaded them.")
+
+    def split(self, sizes: Sequence[int], *, seed: int) -> tuple[RealData, ...]:
+        """Split into disjoint parts of the given sizes, by a public random permutation.
+
+        Args:
+            sizes: Number of records in each part; their sum may be less than N.
+            seed: Public seed of the permutation.
+
+        Raises:
+            DataError: If more records are asked for than there are.
+        """
+        if sum(sizes) > self.info.count:
+            raise DataError(
+                f"The parts {list(sizes)} of {self.info.name} need {sum(sizes)} records; "
+                f"there are {self.info.count}. Ask for smaller parts."
+            )
+        records = unseal(self)
+        order = torch.randperm(len(records.y), generator=torch.Generator().manual_seed(seed))
+        chunks = order[: sum(sizes)].split(list(sizes))
+        return tuple(
+            RealData(
+                info=replace(self.info, count=len(chunk)), x=records.x[chunk], y=records.y[chunk]
+            )
+            for chunk in chunks
+        )
+
+    def thinned(self, kept: Tensor, *, declared: int) -> RealData:
+        """What is left when records are removed: their places stay empty.
+
+        Args:
+            kept: Which records stay (n,), bool.
+            declared: What to declare as their number: a constant, whatever was removed.
+        """
+        records = unseal(self)
+        left = object.__new__(RealData)
+        left.info = replace(self.info, count=declared)
+        seal(left, Records(x=records.x[kept], y=records.y[kept]))
+        return left
+
+
+_VAULT: WeakKeyDictionary[RealData, Records] = WeakKeyDictionary()
+
+
+def seal(data: RealData, records: Records) -> None:
+    """Put records behind `data`. Each `RealData` is sealed once."""
+    if data in _VAULT:
+        raise RuntimeError("These records are sealed already.")
+    _VAULT[data] = records
+
+
+def unseal(data: RealData) -> Records:
+    """Return the records behind `data`. The caller answers to the ledger for it."""
+    return _VAULT[data]
+
+
+def _check(info: DataInfo, x: Tensor, y: Tensor) -> None:
+    where = f"Data set {info.name!r}"
+    if len(x) != len(y):
+        raise DataError(f"{where}: {len(x)} records but {len(y)} labels; each record needs one.")
+    if len(x) != info.count:
+        raise DataError(
+            f"{where}: declared count is {info.count}, but {len(x)} records were given."
+        )
+    if tuple(x.shape[1:]) != tuple(info.shape):
+        raise DataError(
+            f"{where}: records of shape {info.shape} expected, found {tuple(x.shape[1:])}."
+        )
+    if len(info.classes) < 2:
+        raise DataError(f"{where}: at least two classes expected, found {len(info.classes)}.")
+    if len(y) and (int(y.min()) < 0 or int(y.max()) >= len(info.classes)):
+        raise DataError(
+            f"{where}: labels in 0..{len(info.classes) - 1} expected, found others; number the "
+            "classes from 0, or declare those that are missing."
+        )
+    if x.dtype == torch.uint8:
+        return
+    if not torch.is_floating_point(x):
+        raise DataError(f"{where}: uint8 or float records expected, found {x.dtype}.")
+    if not torch.isfinite(x).all():
+        raise DataError(f"{where}: records contain NaN or infinity; remove or impute them first.")
+    if len(x) and not bool(((x >= 0) & (x <= 1)).all()):
+        raise DataError(
+            f"{where}: values in [0, 1] expected, found others; scale them with public constants, "
+            "and clamp what rounding left outside, first."
+        )
+
+
+def as_unit(x: Tensor) -> Tensor:
+    """Records as float32 in [0, 1], whichever of the two stored forms they have."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x

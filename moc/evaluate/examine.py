@@ -1,0 +1,118 @@
+"""A closer look at a set: can its robust error be believed, and how does it grow with eps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from moc.attacks.gradient import PgdCe, PgdMargin
+from moc.attacks.threat import Threat
+from moc.data.synthetic import SyntheticSet
+from moc.evaluate.masking import Check, masking_report
+from moc.evaluate.robust import Robustness
+from moc.evaluate.suites import CustomSuite
+from moc.networks.network import Network, finite_weights
+from moc.networks.train import Training, train
+from moc.privacy.held_out import Counts, HeldOut
+
+CURVE = CustomSuite(
+    attacks=(PgdCe(steps=20, random_start=True), PgdMargin(steps=20, random_start=True))
+)
+"""The attacks of the robustness curve: those of the fast suite, without Square."""
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+"""Budgets of the robustness curve, over that of the threat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        checks: Masking checks of the first network; empty where they were not asked for.
+        counts: (R, m) records right under attack, by network and budget.
+    """
+
+    checks: tuple[Check, ...]
+    counts: Counts
+
+
+def budgets(threat: Threat) -> tuple[Threat, ...]:
+    """The rising budgets (m) of the curve, from no perturbation to twice the threat's."""
+    limit = 1.0 if threat.norm == "Linf" else float("inf")
+    sizes = sorted({float(f"{min(share * threat.eps, limit):.9g}") for share in SHARES})
+    return tuple(Threat(norm=threat.norm, eps=eps) for eps in sizes)
+
+
+def examine(
+    synthetic: SyntheticSet,
+    *,
+    training: Training,
+    threat: Threat,
+    held_out: HeldOut,
+    seeds: Sequence[int],
+    checked: bool,
+    transfer_models: Sequence[nn.Module] = (),
+    device: torch.device | str = "cpu",
+) -> Examination:
+    """Train one network for each seed on a set, check the first, and measure the curve of all.
+
+    Args:
+        synthetic: The set.
+        training: How to train.
+        threat: What to attack within.
+        held_out: Records that may be shown to an attack.
+        seeds: Public seed of each of the R networks, and of the attacks on it.
+        checked: Whether to run the masking checks.
+        transfer_models: Other networks on `device`, for those checks; see `masking_report`.
+        device: Where to train and attack.
+
+    Raises:
+        PrivacyError: If the records are private.
+    """
+    x, y = (part.to(device) for part in held_out.examine(len(held_out)))
+    networks = [train(synthetic, training, seed=seed, device=device) for seed in seeds]
+    checks: Sequence[Check] = ()
+    if checked and not finite_weights(networks[0]):
+        checks = [Check(name="training ends in finite weights", passed=False, detail="diverged")]
+    elif checked:
+        checks = masking_report(
+            networks[0],
+            x,
+            y,
+            threat=threat,
+            classes=networks[0].head.out_features,
+            seed=seeds[0],
+            transfer_models=transfer_models,
+        )
+    threats = budgets(threat)
+    bound = math.sqrt(len(seeds) * len(threats))
+    counts = held_out.count(_outcomes(networks, threats, seeds), bound=bound)
+    return Examination(checks=tuple(checks), counts=counts)
+
+
+def _outcomes(
+    networks: Sequence[Network], threats: Sequence[Threat], seeds: Sequence[int]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Records (n, *shape) and labels (n,) to right or wrong (n, R, m) under each budget."""
+
+    def measure(x: Tensor, y: Tensor) -> Tensor:
+        rows = [_right(net, x, y, threats, seed) for net, seed in zip(networks, seeds, strict=True)]
+        return torch.stack(rows, dim=1)
+
+    return measure
+
+
+def _right(network: Network, x: Tensor, y: Tensor, threats: Sequence[Threat], seed: int) -> Tensor:
+    """Outcomes (n, m) of one network, on the CPU."""
+    if not finite_weights(network):
+        return torch.zeros(len(x), len(threats))
+    device, classes = network.mean.device, network.head.out_features
+    attacked = Robustness(
+        model=network, suite=CURVE, threat=threats[-1], classes=classes, seed=seed
+    )
+    return attacked.curve(x.to(device), y.to(device), threats).T.float().cpu()

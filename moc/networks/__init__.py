@@ -1,0 +1,1 @@
+"""Networks: architectures, banks of random ones, and the one training loop."""

@@ -1,0 +1,100 @@
+"""Networks, built from a public seed so that they never need to be stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from moc.data.declared import DataInfo
+from moc.networks.architectures import Architecture
+
+
+class Network(nn.Module):
+    """A feature map followed by a linear head; takes records in [0, 1] and normalises them itself.
+
+    Attributes:
+        features: Number of features d that `embed` returns.
+        mean: Public normalisation mean, shaped to broadcast over records.
+        std: Public normalisation standard deviation, likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, *, info: DataInfo, features: int) -> None:
+        """Join `body` ((n, *shape) normalised records to (n, features)) and a fresh head."""
+        super().__init__()
+        self.body = body
+        self.features = features
+        self.head = nn.Linear(features, len(info.classes))
+        tail = (1,) * (len(info.shape) - 1)
+        self.register_buffer("mean", torch.tensor(info.mean).reshape(-1, *tail))
+        self.register_buffer("std", torch.tensor(info.std).reshape(-1, *tail))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Features (n, d) of records (n, *shape) in [0, 1]."""
+        return self.body((x - self.mean) / self.std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of records (n, *shape) in [0, 1]."""
+        return self.head(self.embed(x))
+
+
+def mean_prediction(networks: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Mean of the networks' probabilities (n, classes) for records x (n, *shape) in [0, 1]."""
+    return torch.stack([network(x).softmax(-1) for network in networks]).mean(0)
+
+
+class Ensembles(nn.Module):
+    """One ensemble of networks for every rung, each made from what a reader of it may see."""
+
+    def __init__(self, groups: Sequence[Sequence[nn.Module]]) -> None:
+        """Let readers of rung r ask `groups[r]`, or the last group where there are fewer."""
+        super().__init__()
+        self.groups = nn.ModuleList(nn.ModuleList(group) for group in groups)
+        self.requires_grad_(False).eval()
+
+    def forward(self, records: Tensor, rungs: Sequence[int]) -> Tensor:
+        """Mean probabilities (B, n, c) of each set's own ensemble for records (B, n, *shape)."""
+        order = [min(rung, len(self.groups) - 1) for rung in rungs]
+        rows: dict[int, Tensor] = {}
+        for group in set(order):
+            places = [b for b, other in enumerate(order) if other == group]
+            networks = cast("nn.ModuleList", self.groups[group])
+            found = mean_prediction(networks, records[places].flatten(0, 1))
+            rows.update(zip(places, found.unflatten(0, (len(places), -1)), strict=True))
+        return torch.stack([rows[b] for b in range(len(order))])
+
+
+def build(architecture: Architecture, info: DataInfo, *, seed: int) -> Network:
+    """Build a freshly initialised network; the same seed gives the same weights on any machine.
+
+    Args:
+        architecture: Without the shape.
+        info: Gives the record shape, the classes and the normalisation constants.
+        seed: Public seed of the weights; no other generator is read or changed.
+
+    Returns:
+        A network in evaluation mode, float32, on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        body, features = architecture.body(info)
+        network = Network(body, info=info, features=features)
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            # The law of PyTorch's own reset_parameters, drawn from our generator.
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+    return network.eval()
+
+
+def finite_weights(network: nn.Module) -> bool:
+    """Whether training has not diverged."""
+    return all(bool(parameter.isfinite().all()) for parameter in network.parameters())

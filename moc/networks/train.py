@@ -1,0 +1,247 @@
+"""The training loop: for networks on synthetic sets, robust teachers, and pools alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, nn
+
+from moc.attacks.base import ATTACKS, Attack
+from moc.attacks.gradient import PgdCe
+from moc.attacks.threat import Threat
+from moc.data.augment import Augmentation, AugmentationDraw
+from moc.data.declared import DataInfo
+from moc.data.synthetic import SyntheticSet
+from moc.networks.architectures import AnyNetwork, Architecture
+from moc.networks.network import Network, build
+
+_CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+_DECAY = 0.1
+
+
+class Progress(Protocol):
+    """Told how far a long piece of work has come."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        """Say that `done` of `total` steps are done."""
+
+
+class BatchSource(Protocol):
+    """Whatever hands out batches of records: samples of T in an open study, or a proxy."""
+
+    info: DataInfo
+    device: str
+
+    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """Records (size, *shape) in [0, 1] and label distributions (size, c); fixed by `step`."""
+        ...
+
+
+class SGD(BaseModel):
+    """Stochastic gradient descent with momentum, on all parameters.
+
+    Attributes:
+        lr: Learning rate at first; a tenth of it at the end.
+        momentum: Momentum.
+        weight_decay: Weight decay.
+    """
+
+    model_config = _CONFIG
+    lr: float = Field(gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+
+
+class Trainer:
+    """A network and its optimiser."""
+
+    def __init__(self, network: nn.Module, sgd: SGD) -> None:
+        """Train `network` in place."""
+        self.network, self._sgd = network, sgd
+        self._optimiser = torch.optim.SGD(
+            network.parameters(),
+            lr=sgd.lr,
+            momentum=sgd.momentum,
+            weight_decay=sgd.weight_decay,
+        )
+
+    def step(self, x: Tensor, labels: Tensor, *, decayed: bool = False) -> None:
+        """One step on the cross-entropy.
+
+        Args:
+            x: Records (n, *shape), as the network is to see them.
+            labels: Label distributions (n, classes), or right labels (n,).
+            decayed: Whether the learning rate is at its end.
+        """
+        self._optimiser.param_groups[0]["lr"] = self._sgd.lr * (_DECAY if decayed else 1.0)
+        self._optimiser.zero_grad(set_to_none=True)
+        F.cross_entropy(self.network(x), labels).backward()
+        self._optimiser.step()
+
+
+class Training(BaseModel):
+    """How a network is trained on a set, the same for every set that is compared.
+
+    Attributes:
+        network: Architecture.
+        epochs: Full passes over the set, E; one step each if the set fits into a batch.
+        batch: Records a step.
+        sgd: Optimiser; the learning rate of epochs 0..E // 2, a tenth of it in the rest.
+        augmentation: `dsa` (every record its own draw) or `none`.
+        attack: What every batch is attacked by within `threat` (Madry et al., arXiv 1706.06083);
+            none for plain training. A set is claimed to be robust under plain training;
+            adversarial training on S is another recipe.
+        threat: Norm and budget of that attack.
+    """
+
+    model_config = _CONFIG
+    network: AnyNetwork
+    epochs: int = Field(gt=0)
+    batch: int = Field(default=256, gt=0)
+    sgd: SGD
+    augmentation: Literal["dsa", "none"] = "none"
+    attack: Annotated[Attack, ATTACKS] | None = None
+    threat: Threat = Threat(eps=0.0)
+
+    def decayed(self, epoch: int) -> bool:
+        """Whether an epoch, counted from 0, has the smaller learning rate."""
+        return epoch >= self.epochs // 2 + 1
+
+
+def train(
+    synthetic: SyntheticSet, training: Training, *, seed: int, device: torch.device | str = "cpu"
+) -> Network:
+    """Train on the decoded records of a set; see `fit`."""
+    x, labels = synthetic.training_records()
+    return fit(x, labels, synthetic.info, training, seed=seed, device=device)
+
+
+def fit(
+    x: Tensor,
+    labels: Tensor,
+    info: DataInfo,
+    training: Training,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Network:
+    """Train a fresh network by SGD on the cross-entropy, and return that of the last epoch.
+
+    Never the best epoch: that would need held-out records, and flatters the set.
+
+    Args:
+        x: Records (n, *shape) float32 in [0, 1].
+        labels: Label distributions (n, classes), or right labels (n,).
+        info: Public facts about the data.
+        training: Architecture, schedule, augmentation, and whether batches are attacked.
+        seed: Public seed of the weights, of the order of the records and of the augmentation; the
+            random state of the process is neither read nor changed.
+        device: Where to train.
+
+    Returns:
+        A network in evaluation mode whose parameters take no gradient, on `device`.
+
+    Raises:
+        StudyError: If network or augmentation need images and records are vectors.
+    """
+    network = build(training.network, info, seed=seed).to(device).train()
+    trainer = Trainer(network, training.sgd)
+    x, labels = x.detach().to(device), labels.detach().to(device)
+    dsa = training.augmentation == "dsa"
+    augmentation = Augmentation.dsa(info.mirrored) if dsa else Augmentation.none()
+    generator = torch.Generator().manual_seed(seed)
+    for epoch in range(training.epochs):
+        for images, targets in _batches(x, labels, training.batch, generator):
+            draw = augmentation.draw(len(images), info.shape, generator=generator)
+            if training.attack is not None:
+                images = training.attack(
+                    _Augmented(draw, network),
+                    images,
+                    targets if targets.dim() == 1 else targets.argmax(1),
+                    threat=training.threat,
+                    classes=network.head.out_features,
+                    seed=int(torch.randint(2**31, (), generator=generator)),
+                )
+            trainer.step(draw(images), targets, decayed=training.decayed(epoch))
+    network.zero_grad(set_to_none=True)
+    return network.eval().requires_grad_(False)
+
+
+def _batches(
+    x: Tensor, labels: Tensor, batch: int, generator: Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass in a fresh order; a set that fits into a batch is taken whole, without a copy."""
+    if len(x) <= batch:
+        yield x, labels
+        return
+    for rows in torch.randperm(len(x), generator=generator).split(batch):
+        yield x[rows], labels[rows]
+
+
+class _Augmented(nn.Module):
+    """A network behind one draw, so that an attack stays in [0, 1] where augmentation does not."""
+
+    def __init__(self, draw: AugmentationDraw, network: Network) -> None:
+        super().__init__()
+        self.draw, self.network = draw, network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(self.draw(x))
+
+
+class TeacherSettings(BaseModel):
+    """`[teacher]`: how robust teachers are trained on what condensation may read.
+
+    Attributes:
+        network: Architecture; by the records' shape if left out.
+        count: How many teachers; their predictions are averaged.
+        steps: SGD steps; the learning rate falls by 10 after 70 % of them.
+        batch: Records a step.
+        lr: Learning rate.
+        adversarial: Whether batches are attacked (PGD adversarial training, arXiv 1706.06083).
+        attack: By what.
+    """
+
+    model_config = _CONFIG
+    network: AnyNetwork | None = None
+    count: int = Field(default=1, gt=0)
+    steps: int = Field(default=300, gt=0)
+    batch: int = Field(default=128, gt=0)
+    lr: float = Field(default=0.03, gt=0, allow_inf_nan=False)
+    adversarial: bool = True
+    attack: Annotated[Attack, ATTACKS] = PgdCe(steps=4)
+
+
+def train_teachers(
+    source: BatchSource,
+    *,
+    network: Architecture,
+    settings: TeacherSettings,
+    threat: Threat,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Network]:
+    """Train teachers on batches of `source`, with public seeds.
+
+    If the source is made from a release, so are the teachers: post-processing, at no cost.
+    """
+    teachers, late = [], int(0.7 * settings.steps)
+    classes = len(source.info.classes)
+    for number in range(settings.count):
+        own = seed * 1009 + number
+        teacher = build(network, source.info, seed=own).to(source.device).train()
+        trainer = Trainer(teacher, SGD(lr=settings.lr))
+        for step in range(settings.steps):
+            x, labels = source.batch(own * 1_000_003 + step, settings.batch)
+            if settings.adversarial:
+                hard = labels.argmax(1)
+                x = settings.attack(teacher, x, hard, threat=threat, classes=classes, seed=step)
+            trainer.step(x, labels, decayed=step >= late)
+            if progress is not None:
+                progress(number * settings.steps + step + 1, settings.count * settings.steps)
+        teachers.append(teacher.eval().requires_grad_(False))
+    return teachers

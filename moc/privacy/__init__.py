@@ -1,0 +1,1 @@
+"""The only stage that reads T: the ledger that owns it, sums with noise, and paid scores."""

@@ -1,0 +1,96 @@
+"""What has been paid for, finished and used, kept in a file of one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from moc.errors import PrivacyError
+from moc.privacy.access import Access
+
+
+class Journal:
+    """The events of one writer; an event counts once it is on the disk.
+
+    Reading changes nothing, so that others may look while the writer works.
+
+    Attributes:
+        accesses: What was paid for, by key, in order.
+        finished: Keys of what was drawn and stored.
+        used: How many mechanisms of an access have been used, by key.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Take up the events at `path`, or keep them in memory only.
+
+        A torn last line is left out: whoever wrote it was killed before acting on it.
+
+        Raises:
+            PrivacyError: If a line is damaged.
+        """
+        self.accesses: dict[str, Access] = {}
+        self.finished: set[str] = set()
+        self.used: dict[str, int] = {}
+        self._path = path
+        self._size = 0  # bytes of the whole lines that this object knows
+        if path is not None and path.exists():
+            self._read(path)
+
+    def reserve(self, access: Access) -> None:
+        """Note that an access is paid for."""
+        self._add({"event": "reserved", **asdict(access)})
+
+    def finish(self, key: str) -> None:
+        """Note that what an access bought is stored."""
+        self._add({"event": "finished", "key": key})
+
+    def use(self, key: str) -> None:
+        """Note that one mechanism of an access is used."""
+        self._add({"event": "used", "key": key})
+
+    def _add(self, event: dict[str, Any]) -> None:
+        line = json.dumps(event, allow_nan=False)
+        if self._path is not None:
+            self._append(self._path, f"{line}\n".encode())
+        self._apply(json.loads(line))
+
+    def _append(self, path: Path, line: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            if b"\n" in path.read_bytes()[self._size :]:
+                raise PrivacyError(
+                    f"Another process wrote to {path}. Let only one work on a study."
+                )
+            file.truncate(self._size)  # drop a torn line
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self._size += len(line)
+
+    def _read(self, path: Path) -> None:
+        raw = path.read_bytes()
+        self._size = raw.rfind(b"\n") + 1
+        for number, line in enumerate(raw[: self._size].splitlines(), start=1):
+            try:
+                self._apply(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise PrivacyError(
+                    f"Line {number} of {path} is not an event of a privacy ledger. What has been "
+                    "spent is unknown, so the study cannot go on."
+                ) from None
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        key = event["key"]
+        if kind == "reserved":
+            event["ladder"] = tuple(event["ladder"])
+            self.accesses[key] = Access(**event)
+        elif kind == "finished":
+            self.finished.add(key)
+        elif kind == "used":
+            self.used[key] = self.used.get(key, 0) + 1
+        else:
+            raise ValueError(kind)

@@ -1,0 +1,236 @@
+"""The release: sums of T drawn once, with the noise of every rung of a ladder of epsilons.
+
+The noise of the largest epsilon is drawn first; each smaller one adds N(0, (σ² - σ_prev²) C²) to
+the rung above. A reader of one rung has that rung's epsilon, and all rungs together cost the
+largest, since every other is computed from it. The increments are as secret as the first noise:
+they are stored nowhere but in the rungs. What would need another record's company, or another run,
+to be the same is refused before T is read (`moc.privacy.isolation`). A release may have several
+rounds, each with networks, statistics and a share of the budget of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from moc.errors import PrivacyError
+from moc.networks.architectures import AnyNetwork
+from moc.networks.train import Progress
+from moc.privacy.access import ADJACENCY, UNIT, Access
+from moc.privacy.accountant import ACCOUNTANT
+from moc.privacy.collect import CLIP, Collection
+from moc.privacy.isolation import require_isolated
+from moc.privacy.ladder import Ladder, Rung
+from moc.privacy.ledger import Ledger
+from moc.privacy.noise import TIERS, Tier, gaussian
+from moc.privacy.sums import GRID, Sums
+from moc.statistics.base import STATISTICS, Statistic
+from moc.statistics.class_counts import ClassCounts
+from moc.statistics.class_means import ClassMeans
+
+_DATA = "train"  # T by its name in the ledger
+
+
+class Round(BaseModel):
+    """`[[rounds]]`: one pass over T.
+
+    Attributes:
+        share: Share of the release's budget, as 1/σ²; those of all rounds sum to one.
+        networks: Architectures, used in turn; by the records' shape if left out.
+        count: Number of random networks K.
+        augmentation: Whether every network has a draw of differentiable augmentation of its own.
+        width: Project features to this many for second moments; all of them if left out.
+        statistics: What is summed under them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    share: float = Field(default=1.0, gt=0, le=1)
+    networks: tuple[AnyNetwork, ...] | None = Field(default=None, min_length=1)
+    count: int = Field(default=64, gt=0)
+    augmentation: bool = False
+    width: int | None = Field(default=None, gt=0)
+    statistics: tuple[Annotated[Statistic, STATISTICS], ...] = (
+        ClassMeans(),
+        ClassCounts(weight=0.01),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """The sums of one round as one reader may see them.
+
+    Attributes:
+        rung: The rung; None for exact sums of an open study.
+        blocks: Sums with noise, float64, in grid steps; by statistic, see `Sums`.
+        noise: Standard deviation of the noise over C; 0 for exact sums.
+    """
+
+    rung: Rung | None
+    blocks: dict[str, Tensor]
+    noise: float
+
+
+def draw(
+    ledger: Ledger,
+    collection: Collection,
+    ladder: Ladder | None,
+    *,
+    folder: Path,
+    key: str = "release/0",
+    tier: Tier = "standard",
+    progress: Progress | None = None,
+) -> list[Released]:
+    """Draw one round of a release, or read back the one that was drawn.
+
+    Args:
+        ledger: Pays; refuses a second draw and any spending over the budget before T is read.
+        collection: What is summed.
+        ladder: The rungs, with the round's share; None for exact sums, which only an open study may
+            have.
+        folder: Where the rungs are stored, one file each, so that a rung can be given away alone;
+            used for nothing else.
+        key: Name of the access in the ledger.
+        tier: How noise is drawn.
+        progress: Told (records done, records in all).
+
+    Returns:
+        One for each rung, largest epsilon first; a single exact one without a ladder.
+
+    Raises:
+        BudgetExceededError: If the budget does not allow it.
+        PrivacyError: If it was drawn before and is gone, if what is stored was not paid for in this
+            ledger as it is asked for now, or if records are not kept apart.
+    """
+    if ladder is not None and ledger.budget is not None and ladder.delta != ledger.budget.delta:
+        raise PrivacyError(
+            f"One delta for the ladder and the budget expected, found {ladder.delta:g} and "
+            f"{ledger.budget.delta:g}."
+        )
+    access = _access(key, ladder, tier, purpose=f"sums under {collection.describe()}")
+    claims = _claims(access, ladder)
+    paths = [folder / f"rung-{i}.safetensors" for i in range(len(claims))]
+    if all(path.exists() for path in paths):
+        ledger.confirm(access)
+    else:
+        if not ledger.is_finished(key):
+            _require_empty(folder)
+        if ladder is not None:
+            require_isolated(collection)
+        sums = collection.sums(ledger.read(access), progress=progress)
+        _store(noised(sums, ladder, tier), claims, paths)
+        del sums
+    ledger.finish(key)
+    found = [_load(*one) for one in zip(paths, claims, strict=True)]
+    return as_released(found, ladder)
+
+
+def as_released(found: Sequence[dict[str, Tensor]], ladder: Ladder | None) -> list[Released]:
+    """What `noised` gave, with the rungs of `ladder`."""
+    if ladder is None:
+        return [Released(rung=None, blocks=blocks, noise=0.0) for blocks in found]
+    return [
+        Released(rung=rung, blocks=blocks, noise=rung.sigma)
+        for rung, blocks in zip(ladder.rungs, found, strict=True)
+    ]
+
+
+def noised(sums: Sums, ladder: Ladder | None, tier: Tier) -> list[dict[str, Tensor]]:
+    """The sums with the noise of each rung; all noise is drawn here and nowhere else."""
+    values = sums.flat().double()
+    vectors, before = [], 0.0
+    for multiplier in ladder.multipliers if ladder is not None else ():
+        std = GRID * CLIP * math.sqrt(multiplier**2 - before**2)
+        values = values + gaussian(len(values), std=std, tier=tier)
+        vectors.append(values)
+        before = multiplier
+    sizes = [block.numel() for _, block in sums.items()]
+    return [
+        {
+            name: part.reshape(block.shape)
+            for (name, block), part in zip(sums.items(), value.split(sizes), strict=True)
+        }
+        for value in (vectors or [values])
+    ]
+
+
+def _access(key: str, ladder: Ladder | None, tier: Tier, *, purpose: str) -> Access:
+    if ladder is None:
+        return Access(key=key, data=_DATA, purpose=f"{purpose}, exact", kind="open")
+    return Access(
+        key=key,
+        data=_DATA,
+        purpose=f"{purpose}; {TIERS[tier]}",
+        kind="gaussian",
+        ladder=ladder.multipliers,
+        sensitivity=CLIP,
+    )
+
+
+def _claims(access: Access, ladder: Ladder | None) -> list[dict[str, str]]:
+    """What each rung's file says about itself; nothing in it comes from the records."""
+    if ladder is None:
+        return [{"purpose": access.purpose, "privacy": "none"}]
+    return [
+        {
+            "purpose": access.purpose,
+            "epsilon": repr(epsilon),
+            "delta": repr(ladder.delta),
+            "share of the budget": repr(ladder.share),
+            "noise multiplier": repr(multiplier),
+            "sensitivity": repr(access.sensitivity),
+            "grid steps per unit": repr(GRID),
+            "adjacency": ADJACENCY,
+            "unit": UNIT,
+            "accountant": ACCOUNTANT,
+        }
+        for epsilon, multiplier in zip(ladder.epsilons, access.ladder, strict=True)
+    ]
+
+
+def _require_empty(folder: Path) -> None:
+    """Refuse a folder that holds files, before anything is drawn for it."""
+    if folder.exists() and any(folder.iterdir()):
+        raise PrivacyError(
+            f"A new or empty folder for a release expected, found files in {folder}. "
+            "A release is never written over another: give it a folder of its own."
+        )
+
+
+def _store(
+    rungs: Sequence[dict[str, Tensor]], claims: Sequence[dict[str, str]], paths: Sequence[Path]
+) -> None:
+    """Write all rungs, with what they claim, to a folder beside the right one, then rename it."""
+    folder = paths[0].parent
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for tensors, claim, path in zip(rungs, claims, paths, strict=True):
+        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(whole, part / path.name, metadata=claim)
+    if folder.exists():
+        folder.rmdir()
+    part.rename(folder)
+
+
+def _load(path: Path, claim: dict[str, str]) -> dict[str, Tensor]:
+    """Read a rung back.
+
+    Raises:
+        PrivacyError: If the file claims anything else: it belongs to another release.
+    """
+    with safe_open(path, framework="pt") as file:
+        found = file.metadata()
+    if found != claim:
+        raise PrivacyError(
+            f"{path} belongs to another release: «{claim}» expected, found «{found}»."
+        )
+    return load_file(path)

@@ -1,0 +1,413 @@
+"""What a study works with: its records handed to the ledger, evidence, losses and measures."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from moc.condense.proxy import make_proxies
+from moc.data.augment import Augmentation
+from moc.data.storage import load_set, save_set
+from moc.data.vault import RealData
+from moc.discrepancies.base import Loss, LossContext
+from moc.evaluate.measure import Measure
+from moc.evaluate.protocols.base import describe
+from moc.evaluate.scores import Estimate, Scores
+from moc.evaluate.suites import Suite, suite_for
+from moc.evidence.base import RECORDS, Evidence
+from moc.evidence.kinds import ProxyEvidence, SamplesEvidence
+from moc.evidence.moments import Moments
+from moc.evidence.proxy import Proxy
+from moc.networks.architectures import Architecture, default_network
+from moc.networks.bank import Bank
+from moc.networks.network import Ensembles, build
+from moc.networks.train import BatchSource, Training, train_teachers
+from moc.objectives.base import Facts, FrameContext, MeasureContext, frame_of
+from moc.privacy.access import Budget
+from moc.privacy.held_out import HeldOut, reference_records
+from moc.privacy.ladder import Ladder
+from moc.privacy.ledger import Ledger
+from moc.privacy.release import Collection, draw
+from moc.study.config import StudyConfig
+from moc.study.jobs import WorkerContext
+from moc.study.reporter import Reporter
+
+_EXAMINED = {"fast": 200, "standard": 1000}
+"""Test records of a closer look, by protocol; 200 where it is another. A share of 200 is known to 7
+points (95 %), which shows masking as it is known, of 20 points and more; 1000 make it 3."""
+
+
+def device_of(config: StudyConfig) -> str:
+    """The device of a study: `auto` takes a GPU where there is one."""
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def threads_of(config: StudyConfig) -> Iterator[None]:
+    """Threads of this process: one where images are so small that more only get in the way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def budget_of(config: StudyConfig) -> Budget | None:
+    """What a study may spend; None if it is open."""
+    p = config.privacy
+    return Budget(epsilon=p.epsilons[0], delta=p.delta) if p else None
+
+
+def parts_of(config: StudyConfig) -> dict[str, RealData]:
+    """T and what else the records are divided into, sealed."""
+    d = config.data
+    whole = d.source.load("train")
+    separate = d.source.load("test") if d.source.has_test else None
+    sizes = {"reference": d.reference, "validation": d.validation}
+    if separate is None:
+        sizes["test"] = d.test
+    left = max(len(whole) - sum(sizes.values()), 1)
+    sizes = {"train": d.train or left, **{name: size for name, size in sizes.items() if size}}
+    parts = dict(zip(sizes, whole.split(list(sizes.values()), seed=config.seed), strict=True))
+    if separate is not None:
+        parts["test"] = separate.split([d.test], seed=config.seed)[0]
+    return parts
+
+
+class StudyContext:
+    """A study's settings, and all that is made from them once T has been handed over.
+
+    Attributes:
+        config: The settings.
+        folder: The study folder.
+        reporter: Told of long work.
+        seed: The study's seed.
+        ledger: The owner of T.
+        info: What is declared public about T.
+        device: Where tensors live.
+    """
+
+    def __init__(
+        self, config: StudyConfig, ledger: Ledger, *, folder: Path, reporter: Reporter
+    ) -> None:
+        """Work on the records that `ledger` owns, `train` among them; nothing is read yet."""
+        self.config, self.ledger, self.folder, self.reporter = config, ledger, folder, reporter
+        self.seed, self.device = config.seed, device_of(config)
+        self.info = ledger.info("train")
+
+    @classmethod
+    def load(cls, config: StudyConfig, folder: Path, reporter: Reporter) -> StudyContext:
+        """Load the records, hand them to the ledger of `folder`, and try what needs none of them.
+
+        Raises:
+            MocError: If the data cannot be loaded, or settings do not go with their shape.
+        """
+        parts, p = parts_of(config), config.privacy
+        ledger = Ledger(budget_of(config), path=folder / "privacy.jsonl")
+        declared = p is not None and p.scoring == 0
+        ledger.own("train", parts["train"])
+        ledger.own("validation", parts["validation"], public=declared)
+        ledger.own("test", parts["test"], public=declared)
+        if "reference" in parts:
+            ledger.own("reference", parts["reference"], public=p is not None)
+        context = cls(config, ledger, folder=folder, reporter=reporter)
+        context.rehearse()
+        return context
+
+    def rehearse(self) -> None:
+        """Build what depends on the records' shape, before a record is read or paid for.
+
+        Raises:
+            MocError: If something does not go with the shape.
+        """
+        for network in (*self._seen, self.training.network, self.teacher_network):
+            build(network, self.info, seed=0)
+        for measure in self.measures_of(self.training_suite).values():
+            build(measure.training.network, self.info, seed=0)
+        blank = torch.zeros(1, *self.info.shape)
+        self.config.condense.decoder(blank)
+
+    # ---- evidence ----
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What condensation sees."""
+        return self.config.evidence.open(self)
+
+    @property
+    def rungs(self) -> int:
+        """Number of rungs; an open study has one."""
+        return self.config.rung_count
+
+    def bank(
+        self,
+        networks: Sequence[Architecture] | None,
+        *,
+        augmentation: bool,
+        width: int | None = None,
+        shift: int = 0,
+    ) -> Bank:
+        """Public networks for the study's records; by their shape if none are named."""
+        return Bank(
+            info=self.info,
+            networks=tuple(networks or (default_network(self.info),)),
+            seed=self.seed + shift,
+            augmentation=Augmentation.dsa(self.info.mirrored) if augmentation else None,
+            width=width,
+            device=self.device,
+        )
+
+    def collection(self, number: int) -> Collection:
+        """What round `number` sums over T."""
+        one = self.config.rounds[number]
+        bank = self.bank(
+            one.networks, augmentation=one.augmentation, width=one.width, shift=number * 10_000
+        )
+        return Collection(bank=bank, networks=one.count, statistics=one.statistics)
+
+    @cached_property
+    def ladder(self) -> Ladder | None:
+        """The rungs of a private study; None in an open one."""
+        p = self.config.privacy
+        return None if p is None else p.ladder
+
+    def moments(self) -> Moments:
+        """Draw, or read back, the sums over T of every round."""
+        found, p = [], self.config.privacy
+        for number, one in enumerate(self.config.rounds):
+            collection = self.collection(number)
+            with self.reporter.stage(f"one pass over the records{_of(number, self)}") as progress:
+                released = draw(
+                    self.ledger,
+                    collection,
+                    None if self.ladder is None else self.ladder.part(one.share),
+                    folder=self.folder / f"release-{number}",
+                    key=f"release/{number}",
+                    tier=p.tier if p else "standard",
+                    progress=progress,
+                )
+            found.append((collection, released))
+        return Moments(found)
+
+    def proxies(self, moments: Moments, settings: ProxyEvidence) -> list[Proxy]:
+        """Make, or read back, one proxy for every rung.
+
+        A proxy's file is named after the rung that it was made from and how, so that no set is
+        ever condensed from the proxy of another release than the one in the ledger.
+        """
+        made = settings.model_dump_json() + self.config.condense.model_dump_json() + str(self.seed)
+        paths = []
+        for rung in moments.rungs:
+            digest = hashlib.sha256(made.encode())
+            for number in range(len(self.config.rounds)):
+                file = self.folder / f"release-{number}" / f"rung-{rung.index}.safetensors"
+                digest.update(file.read_bytes())
+            name = f"{rung.index}-{digest.hexdigest()[:16]}.safetensors"
+            paths.append(self.folder / "proxies" / name)
+        if not all(path.exists() for path in paths):
+            with self.reporter.stage("a proxy from the release, for every rung") as progress:
+                sets = make_proxies(
+                    moments,
+                    images_per_class=settings.images_per_class,
+                    steps=settings.steps,
+                    lr=settings.lr or self.config.condense.lr,
+                    seed=self.seed,
+                    progress=progress,
+                )
+            for one, path in zip(sets, paths, strict=True):
+                save_set(one, path)
+        return [Proxy(load_set(path), self.device) for path in paths]
+
+    @cached_property
+    def samples(self) -> BatchSource:
+        """Samples of T, in an open study."""
+        if RECORDS in self.evidence.gives:
+            return self.evidence.source(0)
+        return SamplesEvidence().open(self)
+
+    # ---- losses ----
+
+    @cached_property
+    def loss_context(self) -> LossContext:
+        """What losses are built from."""
+        return LossContext(
+            evidence=self.evidence,
+            threat=self.config.threat,
+            discrepancy=self.config.discrepancy,
+            teachers=lambda: self.teachers,
+        )
+
+    @cached_property
+    def losses(self) -> dict[str, Loss]:
+        """The losses in S by objective; robust teachers are trained where one asks them."""
+        context, objectives = self.loss_context, self.config.objectives
+        made = {name: objectives[name].loss(context) for name in self.config.weighed}
+        return {name: loss.to(self.device) for name, loss in made.items() if loss is not None}
+
+    @property
+    def teacher_network(self) -> Architecture:
+        """Architecture of robust teachers."""
+        return self.config.teacher.network or default_network(self.info)
+
+    @cached_property
+    def teachers(self) -> Ensembles:
+        """Robust teachers for every rung, trained on what its readers may see."""
+        groups = []
+        sources = [self.evidence.source(rung) for rung in range(self.rungs)]
+        for number, source in enumerate(sources, start=1):
+            with self.reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
+                groups.append(
+                    train_teachers(
+                        source,
+                        network=self.teacher_network,
+                        settings=self.config.teacher,
+                        threat=self.config.threat,
+                        seed=self.seed,
+                        progress=progress,
+                    )
+                )
+        return Ensembles(groups)
+
+    # ---- measures ----
+
+    @cached_property
+    def training(self) -> Training:
+        """How networks are trained on sets."""
+        return self.config.evaluate.protocol.resolve(self.info, self.config.threat)
+
+    @property
+    def training_suite(self) -> Suite:
+        """The protocol's own attacks."""
+        return self.config.evaluate.protocol.suite
+
+    @property
+    def _seen(self) -> tuple[Architecture, ...]:
+        """Architectures that condensation works with."""
+        config = self.config
+        named = [network for one in config.rounds for network in one.networks or ()]
+        return (*config.evidence.seen, *named) or (default_network(self.info),)
+
+    def measures_of(self, suite: Suite) -> dict[str, Measure]:
+        """What is counted on held-out records under these attacks, by objective."""
+        context = MeasureContext(
+            info=self.info,
+            training=self.training,
+            suite=suite,
+            threat=self.config.threat,
+            seen=self._seen,
+        )
+        made = {name: one.measure(context) for name, one in self.config.objectives.items()}
+        return {name: measure for name, measure in made.items() if measure is not None}
+
+    @property
+    def suites(self) -> dict[str, Suite]:
+        """The attacks by kind of held-out records."""
+        own = {name: suite_for(self.training_suite, r) for name, r in self.held_out.items()}
+        asked = self.config.evaluate.report_suite
+        return {**own, "test": asked} if asked and "test" in own else own
+
+    @cached_property
+    def held_out(self) -> dict[str, HeldOut]:
+        """Held-out records: `validation` and, where nothing forbids it, `test` and `examined`."""
+        config, e = self.config, self.config.evaluate
+        if config.privacy is None or not config.pays_for_scores:
+            validation = HeldOut(self.ledger, "validation")
+        else:
+            # Two to spare: a kill between publishing a score and noting it uses that score up.
+            planned = config.planned_trials + 2
+            validation = HeldOut(
+                self.ledger,
+                "validation",
+                planned=planned,
+                noise_multiplier=config.privacy.score_noise(planned),
+            )
+        if config.pays_for_scores or not e.report_replicates:
+            return {"validation": validation}
+        test = HeldOut(self.ledger, "test")
+        return {
+            "validation": validation,
+            "test": test.first(e.report_records),
+            "examined": test.first(_EXAMINED.get(e.protocol.kind, 200)),
+        }
+
+    @cached_property
+    def reference(self) -> tuple[Tensor, Tensor] | None:
+        """Records and labels that baselines are selected from; None for no baselines."""
+        if self.config.data.reference:
+            return reference_records(self.ledger, "reference")
+        return None if self.config.privacy else reference_records(self.ledger, "train")
+
+    def complete(self, found: Scores, facts: Facts) -> dict[str, Estimate]:
+        """Measured scores and those known exactly, in the order of the objectives.
+
+        Without epsilon where it is infinite: real records and sets of open studies have none.
+        """
+        scores = {}
+        for name, objective in self.config.objectives.items():
+            if not objective.exact:
+                scores[name] = found[name]
+            elif math.isfinite(value := objective.value(facts)):
+                scores[name] = Estimate(mean=value)
+        return scores
+
+    @cached_property
+    def frame(self) -> dict[str, tuple[float, float]]:
+        """The fixed frame of hypervolumes."""
+        condense = self.config.condense
+        numbers = math.prod(self.info.shape) + len(self.info.classes)
+        context = FrameContext(
+            info=self.info,
+            epsilons=[self.ledger.epsilon(rung) for rung in range(self.rungs)]
+            if self.config.privacy
+            else (),
+            largest_set=4 * numbers * condense.images_per_class * len(self.info.classes),
+        )
+        return dict(frame_of(self.config.objectives, context))
+
+    def describe(self) -> str:
+        """The protocol in words, with the attacks that really run on each kind of records."""
+        suites, held_out = self.suites, self.held_out
+        validation = suites["validation"]
+        text = describe(self.training, validation, self.config.threat)
+        text += (
+            f" These attacks (suite {validation.kind!r}) ran on {len(held_out['validation'])} "
+            "validation records"
+        )
+        if "test" not in held_out:
+            return f"{text}, and none on test records."
+        test = suites["test"]
+        if test != validation:
+            attacks = ", ".join(attack.label for attack in test.attacks)
+            text += f"; others, {attacks} (suite {test.kind!r}),"
+        else:
+            text += " and, on fresh networks,"
+        return f"{text} on {len(held_out['test'])} test records."
+
+    def worker(self) -> WorkerContext:
+        """What jobs need."""
+        suites = self.suites
+        return WorkerContext(
+            evidence=self.evidence,
+            losses=tuple(self.losses.values()),
+            condense=self.config.condense,
+            training=self.training,
+            threat=self.config.threat,
+            measures={name: self.measures_of(suite) for name, suite in suites.items()},
+            held_out=self.held_out,
+            device=self.device,
+        )
+
+
+def _of(number: int, context: StudyContext) -> str:
+    rounds = len(context.config.rounds)
+    return f", round {number + 1} of {rounds}" if rounds > 1 else ""

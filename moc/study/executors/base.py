@@ -1,0 +1,60 @@
+"""What executors do: run jobs, hand over results as they come, and lose none."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from moc.parts import Family, Part
+from moc.study.jobs import Job, WorkerContext
+
+Tell = Callable[[str, int, int], None]
+"""Told (key of a job, steps done, steps in all) while a job runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A finished job.
+
+    Attributes:
+        job: The job, of whatever class was submitted.
+        result: What `Job.run` returned.
+        seconds: Wall-clock time it took.
+    """
+
+    job: Any
+    result: Any
+    seconds: float
+
+
+class Executor(ABC):
+    """Runs jobs. A job is a pure function of itself and the context, so it may be run again."""
+
+    @abstractmethod
+    def submit(self, job: Job[Any]) -> None:
+        """Queue a job."""
+
+    @abstractmethod
+    def results(self, tell: Tell) -> Iterator[Done]:
+        """Results as they come, until no job is left; more may be submitted meanwhile.
+
+        Raises:
+            MocError: Whatever a job raises, or that its worker was lost again and again.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of processes."""
+
+
+class ExecutorPart(Part, ABC):
+    """The table `[executor]`."""
+
+    @abstractmethod
+    def start(self, context: WorkerContext) -> Executor:
+        """Make workers that know `context`."""
+
+
+EXECUTORS: Family[ExecutorPart] = Family("executors", ExecutorPart, "moc.study.executors")

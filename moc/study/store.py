@@ -1,0 +1,270 @@
+"""The study folder, and a study read back from it.
+
+config.json      the resolved settings
+study.jsonl      every event of the search, append-only
+privacy.jsonl    every access to T, append-only
+release-0/ ...   the rungs of every round of the release (private studies)
+proxies/         synthetic sets made from the rungs, where a study reads them
+sets/            every synthetic set and baseline
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moc.errors import StudyError
+from moc.evaluate.scores import Estimate, Scores
+from moc.objectives.base import Objective, read_objectives
+from moc.privacy.access import Budget
+from moc.privacy.ladder import Rung
+from moc.privacy.ledger import Ledger
+from moc.search.front import (
+    Frame,
+    hypervolume_history,
+    nondominated,
+    probability_nondominated,
+)
+from moc.study.records import (
+    Baseline,
+    MaskingChecks,
+    RobustnessCurve,
+    StudyRecord,
+    Trial,
+    set_path,
+    trial_name,
+)
+
+
+class StudyLedger:
+    """An append-only file of events, one JSON object a line: the only truth about a study.
+
+    A process may be killed at any moment: a torn last line is dropped.
+
+    Attributes:
+        events: All events so far, in order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the ledger at `path`, or start one."""
+        self.path = path
+        self.events: list[dict[str, Any]] = []
+        if path.exists():
+            self._read()
+
+    def append(self, kind: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Write an event and wait until it is on the disk."""
+        line = json.dumps({"event": kind, **fields}, allow_nan=False)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.events.append(json.loads(line))
+        return self.events[-1]
+
+    def find(self, kind: str, **fields: Any) -> dict[str, Any] | None:  # noqa: ANN401
+        """The first event of a kind with these fields, if there is one."""
+        return next(iter(self.all(kind, **fields)), None)
+
+    def all(self, kind: str, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        """All events of a kind with these fields."""
+        return [
+            event
+            for event in self.events
+            if event["event"] == kind and all(event.get(k) == v for k, v in fields.items())
+        ]
+
+    def _read(self) -> None:
+        raw = self.path.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        for number, line in enumerate(whole.decode("utf-8").splitlines(), start=1):
+            try:
+                self.events.append(json.loads(line))
+            except json.JSONDecodeError:
+                raise StudyError(f"Line {number} of {self.path} is not a study event.") from None
+        if len(whole) < len(raw):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+
+
+def scores_to_json(scores: Scores) -> dict[str, list[float]]:
+    """JSON form of scores: (mean, standard error) of every objective."""
+    return {name: [estimate.mean, estimate.se] for name, estimate in scores.items()}
+
+
+def scores_from_json(data: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
+    """Inverse of `scores_to_json`."""
+    return {name: Estimate(mean=mean, se=se) for name, (mean, se) in data.items()}
+
+
+def curve_to_json(curve: RobustnessCurve) -> dict[str, Any]:
+    """JSON form of a curve, without its name."""
+    return {
+        "eps": curve.eps,
+        "errors": [[error.mean, error.se] for error in curve.errors],
+        "attacks": curve.attacks,
+        "records": curve.records,
+        "networks": curve.networks,
+    }
+
+
+def read_study(folder: Path) -> StudyRecord:
+    """Read a study, finished or not.
+
+    Raises:
+        StudyError: If the folder holds no study.
+    """
+    if not (folder / "config.json").is_file():
+        raise StudyError(f"{folder} holds no study. Run one first: moc study studies/digits.toml")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    ledger, p = StudyLedger(folder / "study.jsonl"), config["privacy"]
+    objectives, started = read_objectives(config["objectives"]), ledger.find("started") or {}
+    budget = Budget(epsilon=p["epsilons"][0], delta=p["delta"]) if p else None
+    privacy = Ledger(budget, path=folder / "privacy.jsonl")
+    trials = read_trials(ledger)
+    return StudyRecord(
+        name=config["name"],
+        folder=folder,
+        config=config,
+        objectives=objectives,
+        trials=trials,
+        baselines=_baselines(ledger),
+        epsilon=privacy.epsilon(),
+        delta=budget.delta if budget else None,
+        privacy=privacy.describe(),
+        protocol=started.get("protocol", ""),
+        **_examined(config, ledger),
+        complete=ledger.find("finished") is not None,
+        **_front(trials, objectives, started.get("frame"), seed=config["seed"]),
+    )
+
+
+def rung_to_json(rung: Rung) -> dict[str, float]:
+    """JSON form of a rung."""
+    return {"index": rung.index, "epsilon": rung.epsilon, "sigma": rung.sigma}
+
+
+def read_trials(ledger: StudyLedger) -> tuple[Trial, ...]:
+    """All finished trials by number."""
+    started = ledger.find("started") or {"rungs": []}
+    rungs = [Rung(**rung) for rung in started["rungs"]]
+    asked = {row["number"]: row for event in ledger.all("asked") for row in event["trials"]}
+    condensed = {event["trial"]: event for event in ledger.all("condensed")}
+    reports = {e["trial"]: scores_from_json(e["scores"]) for e in ledger.all("reported")}
+    trials = []
+    for event in sorted(ledger.all("scored"), key=lambda e: e["trial"]):
+        number = event["trial"]
+        row, made = asked[number], condensed[number]
+        trials.append(
+            Trial(
+                number=number,
+                kind=row["kind"],
+                point=row["point"],
+                weights=row["weights"],
+                rung=rungs[row["rung"]] if rungs else None,
+                epsilon=math.inf if event["epsilon"] is None else event["epsilon"],
+                scores=scores_from_json(event["scores"]),
+                report=reports.get(number),
+                losses=made["losses"],
+                set_path=set_path(trial_name(number)),
+                seconds=event["seconds"] + made["seconds"],
+            )
+        )
+    return tuple(trials)
+
+
+def objective_values(
+    scores: Sequence[Scores], objectives: Mapping[str, Objective]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values (n, m) of the objectives on their scales, and their standard errors."""
+    shape = (len(scores), len(objectives))
+    values = [[one.scaled(row[name].mean) for name, one in objectives.items()] for row in scores]
+    errors = [[row[name].se for name in objectives] for row in scores]
+    return np.array(values, dtype=float).reshape(shape), np.array(errors, float).reshape(shape)
+
+
+def _front(
+    trials: Sequence[Trial],
+    objectives: Mapping[str, Objective],
+    frame: Mapping[str, Sequence[float]] | None,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    if not trials or frame is None:
+        return {}
+    values, errors = objective_values([trial.scores for trial in trials], objectives)
+    box = Frame(
+        ideal=tuple(frame[name][0] for name in objectives),
+        nadir=tuple(frame[name][1] for name in objectives),
+    )
+    chances = probability_nondominated(values, errors, seed=seed)
+    order = np.lexsort(values.T[::-1])
+    mask = nondominated(values)
+    return {
+        "front": tuple(trials[k].number for k in order if mask[k]),
+        "p_nondominated": {
+            trial.number: float(chance) for trial, chance in zip(trials, chances, strict=True)
+        },
+        "hypervolume": tuple(float(v) for v in hypervolume_history(values, frame=box)),
+    }
+
+
+def _baselines(ledger: StudyLedger) -> tuple[Baseline, ...]:
+    return tuple(
+        Baseline(
+            name=event["name"],
+            scores=scores_from_json(event["scores"]),
+            report=scores_from_json(event["report"]) if event["report"] else None,
+        )
+        for event in ledger.all("baseline")
+    )
+
+
+def _examined(config: Mapping[str, Any], ledger: StudyLedger) -> dict[str, Any]:
+    """Masking checks and robustness curves."""
+    events = ledger.all("examined")
+    return {
+        "masking": tuple(
+            MaskingChecks(
+                trial=event["trial"],
+                checks=tuple((name, ok, words) for name, ok, words in event["checks"]),
+                transfer=event["transfer"],
+            )
+            for event in events
+            if event["trial"] is not None
+        ),
+        "curves": tuple(_curve(event) for event in events),
+        "unexamined": "" if events else _unexamined(config, ledger),
+    }
+
+
+def _curve(event: Mapping[str, Any]) -> RobustnessCurve:
+    curve = event["curve"]
+    return RobustnessCurve(
+        name=event["name"],
+        eps=tuple(curve["eps"]),
+        errors=tuple(Estimate(mean=mean, se=se) for mean, se in curve["errors"]),
+        attacks=tuple(curve["attacks"]),
+        records=curve["records"],
+        networks=curve["networks"],
+    )
+
+
+def _unexamined(config: Mapping[str, Any], ledger: StudyLedger) -> str:
+    if config["privacy"] and config["privacy"]["scoring"]:
+        return (
+            "the held-out records are private and their scores are paid for, so that none may be "
+            "shown to an attack"
+        )
+    if config["evaluate"]["report_replicates"] == 0:
+        return "the study measures nothing on test records (report_replicates = 0)"
+    if ledger.find("finished") is None:
+        return "they come at the end of the study"
+    return "no set was examined"

@@ -1,0 +1,94 @@
+"""The jobs of a study: who scores what with which networks, and how far the work has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from moc.study.context import StudyContext
+from moc.study.executors import Done
+from moc.study.jobs import Job, Score
+from moc.study.records import set_path
+
+_FINE = 100  # steps of the display for each step of the work
+_TEST_SEEDS = 500_000  # networks of the report are none of those that the search saw
+
+
+class Worklist:
+    """Hands jobs to the study's executor and tells a person how far they are.
+
+    Every set meets the same networks (common random numbers): those of the search on validation
+    records, fresh ones on test records.
+
+    Attributes:
+        measures: What is counted, by kind of held-out records and objective.
+    """
+
+    def __init__(self, context: StudyContext) -> None:
+        """Start the executor."""
+        worker = context.worker()
+        self._context, self.measures = context, worker.measures
+        self._executor = context.config.executor.start(worker)
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let the executor go."""
+        self._executor.close()
+
+    def submit(self, jobs: Iterable[Job[Any]]) -> None:
+        """Queue jobs, while others run."""
+        for job in jobs:
+            self._executor.submit(job)
+
+    def results(self, title: str, jobs: Iterable[Job[Any]], *, steps: int) -> Iterator[Done]:
+        """Results of these jobs, and of those submitted meanwhile, as they come.
+
+        Args:
+            title: What the work is.
+            jobs: To begin with.
+            steps: How many jobs there will be, a job on several sets counted for each.
+        """
+        self.submit(jobs)
+        with self._context.reporter.stage(title) as progress:
+            ended, running = 0, dict[str, float]()
+
+            def show() -> None:
+                progress(round(_FINE * (ended + sum(running.values()))), _FINE * steps)
+
+            def tell(key: str, done: int, total: int) -> None:
+                running[key] = done / max(total, 1)
+                show()
+
+            show()
+            for done in self._executor.results(tell):
+                running.pop(done.job.key, None)
+                ended += done.job.size
+                yield done
+                show()
+
+    def score(self, name: str, records: str, *, lane: int = 0) -> Score:
+        """Measure the stored set of a trial or baseline on `validation` or `test` records."""
+        return Score(
+            key=f"score {name} on {records}",
+            lane=lane,
+            name=name,
+            path=self._context.folder / set_path(name),
+            records=records,
+            seeds=self.seeds(test=records == "test"),
+        )
+
+    def seeds(self, *, test: bool) -> tuple[int, ...]:
+        """Public seeds of the networks that sets are measured by."""
+        config = self._context.config
+        first = config.seed * 1_000_000 + (_TEST_SEEDS if test else 0)
+        e = config.evaluate
+        return tuple(range(first, first + (e.report_replicates if test else e.replicates)))

@@ -1,0 +1,245 @@
+"""The gates: checks that releases and scores must pass, and that every planted defect must fail.
+
+`test_*.py` run them on moc as it is; `test_mutations.py` runs the same functions on moc with a
+defect planted. A check raises AssertionError or PrivacyError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from unittest import mock
+
+import numpy as np
+import torch
+from privacy.private_tools import (
+    LADDER,
+    Brightness,
+    Cubes,
+    all_right,
+    ledger_of,
+    moments,
+    part,
+    real,
+    small,
+    squared,
+    toy,
+    worst_case,
+)
+from scipy import stats
+
+from moc.audit.gaussian import audit_release
+from moc.condense.loop import Task, condense
+from moc.condense.settings import CondenseSettings
+from moc.data.sources.npz import load_npz
+from moc.data.vault import Records
+from moc.discrepancies.base import Generalization
+from moc.discrepancies.feature_mean import FeatureMean
+from moc.errors import PrivacyError
+from moc.evidence.moments import Moments
+from moc.privacy import noise as noise_module
+from moc.privacy import release as release_module
+from moc.privacy.collect import CLIP, Collection
+from moc.privacy.held_out import HeldOut
+from moc.privacy.isolation import probes, require_isolated
+from moc.privacy.release import draw
+from moc.privacy.sums import GRID, Sums
+
+NOTHING = Sums(blocks={"class-means": torch.zeros(1, 1, 100_000, dtype=torch.int64)})
+"""The sums of no records, wide enough for a test of the noise."""
+
+UNKNOWN = (Brightness(weight=0.3, gain=1e4), Cubes(weight=0.7))
+"""Statistics that nothing in moc knows, of terms that nothing bounds."""
+
+
+def check_one_record_moves_at_most_c(
+    collection: Collection, records: Records, one: Records, *, place=0
+) -> None:
+    """Adding `one` at `place` moves the sums by at most C, exactly, and only by itself."""
+    x = torch.cat([records.x[:place], one.x, records.x[place:]])
+    y = torch.cat([records.y[:place], one.y, records.y[place:]])
+    moved = collection.sums(Records(x=x, y=y)) - collection.sums(records)
+    assert squared(moved) <= GRID**2, f"moved by {squared(moved) ** 0.5 / GRID} C"
+    assert torch.equal(moved.flat(), collection.sums(one).flat()), "a record moved what others add"
+
+
+def check_worst_case_records_are_clipped() -> None:
+    """No record of any size moves the sums by more than C; a broken one not at all."""
+    records = Records(x=torch.rand(5, 3, generator=torch.Generator().manual_seed(0)), y=_y(5))
+    lists = [moments(second=s, counts=c) for s, c in ((0.0, 0.0), (0.4, 0.0), (0.4, 0.3))]
+    for size in (1e-8, 1.0, 1e4, 1e30):
+        for statistics in (*lists, UNKNOWN):
+            collection = worst_case(size=size, width=2, statistics=statistics)
+            for x in ([0.0, 0.0, 0.0], [0.5, 1.0, 1.0], [1.0, 0.0, 0.0]):
+                one = Records(x=torch.tensor([x]), y=_y(1))
+                check_one_record_moves_at_most_c(collection, records, one)
+                if x[0] == 1.0:
+                    assert squared(collection.sums(one)) == 0, "a broken record contributed"
+
+
+def check_sums_are_sums() -> None:
+    """Sums of parts add up to the sum of the whole: nothing is divided by a private number."""
+    records = probes(toy().info, 12)
+    collection = small(toy().info)
+    parts = [collection.sums(part(records, slice(i, i + 4))) for i in (0, 4, 8)]
+    assert torch.equal(collection.sums(records).flat(), (parts[0] + parts[1] + parts[2]).flat())
+
+
+def check_records_are_kept_apart(digits) -> None:
+    """Networks and statistics treat every record by itself; see `require_isolated`."""
+    require_isolated(
+        real(digits.info, networks=1, statistics=moments(second=0.5, counts=0.1), width=8)
+    )
+
+
+def check_audit() -> None:
+    """The audit finds no more than is claimed."""
+    found = audit_release(small(toy().info), LADDER)
+    failed = [finding.describe() for finding in found if not finding.passed]
+    assert not failed, "\n".join(failed)
+
+
+def check_standard_normal(values: torch.Tensor) -> None:
+    """Values (n,) are N(0, 1) by Kolmogorov and Smirnov; at n = 1e5 this sees 10 % of scale."""
+    found = stats.kstest(values.numpy(), "norm")
+    assert found.pvalue > 1e-12, f"not a standard normal: {found.statistic:.4f}"
+
+
+def check_noise_of_every_rung(tier="standard", sums=NOTHING, ladder=LADDER) -> None:
+    """Rungs have the noise they claim; increments have theirs, independent of the rung above."""
+    found = release_module.noised(sums, ladder, tier)
+    rungs = [torch.cat([block.flatten() for block in rung.values()]) for rung in found]
+    exact, multipliers = sums.flat(), ladder.multipliers
+    above, sigma = exact, 0.0
+    for rung, multiplier in zip(rungs, multipliers, strict=True):
+        check_standard_normal((rung - exact) / (GRID * CLIP * multiplier))
+        increment = rung - above
+        check_standard_normal(increment / (GRID * CLIP * (multiplier**2 - sigma**2) ** 0.5))
+        if sigma:
+            r = np.corrcoef(above - exact, increment)[0, 1]
+            assert abs(r) < 6 / len(rung) ** 0.5, f"increments follow the rung above: {r:.3f}"
+        above, sigma = rung, multiplier
+
+
+def check_noise_is_fresh(tier="standard", draws=2000) -> None:
+    """Noise owes nothing to clocks or seeds, never comes twice, and leaves generators alone."""
+    found = []
+    now = time.time()
+    clocks = dict.fromkeys(("time", "perf_counter", "monotonic"), now)
+    clocks |= {f"{name}_ns": int(now * 1e9) for name in clocks}
+    with mock.patch.multiple(time, **{k: mock.Mock(return_value=v) for k, v in clocks.items()}):
+        for _ in range(draws):
+            np.random.seed(7)
+            random.seed(7)
+            torch.manual_seed(7)
+            found.append(tuple(noise_module.gaussian(3, std=1e6, tier=tier).tolist()))
+    assert len(set(found)) == draws, f"noise came twice in {draws} draws"
+    assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(7))
+    values = torch.tensor(found, dtype=torch.float64)
+    assert len(values.flatten().unique()) > values.numel() * 0.99, "numbers came twice"
+    r = np.corrcoef(torch.cat([values[:-1], values[1:]], dim=1).T) - np.eye(6)
+    assert np.abs(r).max() < 6.5 / draws**0.5, "coordinates or draws go together"
+
+
+def check_every_coordinate_is_noisy() -> None:
+    """A release has the shape of its sums, and two of the same sums agree in no coordinate."""
+    records = probes(toy().info, 12)
+    sums = small(toy().info, moments(second=0.4, counts=0.1)).sums(records)
+    one, two = (release_module.noised(sums, LADDER, "standard") for _ in range(2))
+    for a, b in zip(one, two, strict=True):
+        assert a.keys() == sums.blocks.keys()
+        for name, tensor in a.items():
+            assert tensor.shape == sums.blocks[name].shape, f"{name} holds more than sums"
+            assert (tensor != b[name]).all(), f"a coordinate of {name} has no noise"
+
+
+def check_scores_hide_the_count() -> None:
+    """Published rates use the declared number of records, whatever number there is."""
+    data = toy(12)
+    ledger = ledger_of(data)
+    read = ledger.read
+    with mock.patch.object(ledger, "read", lambda access: part(read(access), slice(0, 11))):
+        held_out = HeldOut(ledger, "train", planned=1, noise_multiplier=50.0)
+    rates = held_out.publish(held_out.count(all_right, bound=1.0))
+    assert rates.records == len(held_out) == 12
+    assert rates.noise == 50.0 / 12
+
+
+def check_reads_agree(folder) -> None:
+    """Whoever reads a rung, now or in a later run, reads the same bytes."""
+    data = toy()
+    collection = small(data.info)
+    first = draw(ledger_of(data, path=folder / "l"), collection, LADDER, folder=folder / "r")
+    files = {path: path.read_bytes() for path in (folder / "r").iterdir()}
+    again = draw(ledger_of(data, path=folder / "l"), collection, LADDER, folder=folder / "r")
+    for a, b in zip(first, again, strict=True):
+        assert a.blocks.keys() == b.blocks.keys()
+        for name, block in a.blocks.items():
+            assert torch.equal(block, b.blocks[name]), "a rung was read with other noise"
+    assert files == {path: path.read_bytes() for path in (folder / "r").iterdir()}
+
+
+def check_start_is_public(folder) -> None:
+    """Condensation of a release starts from the same images whatever T was."""
+    settings = CondenseSettings(images_per_class=2, labels="hard")
+    starts = []
+    for seed in (1, 2):
+        data = toy(seed=seed)
+        collection = small(data.info)
+        drawn = draw(ledger_of(data), collection, LADDER, folder=folder / f"start-{seed}")
+        made = condense(
+            [Task(weights=(1.0,), seed=3)],
+            evidence=Moments([(collection, drawn)]),
+            losses=(Generalization(FeatureMean()),),
+            settings=settings.model_copy(update={"steps": 0}),
+        )
+        starts.append(made[0].synthetic.x)
+    assert torch.equal(*starts), "the start of condensation depends on T"
+
+
+def check_constants_are_public(folder) -> None:
+    """What is declared public is the same whatever the values of the records are."""
+    infos = []
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        path = folder / str(seed) / "data.npz"
+        path.parent.mkdir()
+        np.savez(path, x=rng.random((6, 8, 8)) / seed, y=np.arange(6) % 2)
+        infos.append(load_npz(path).info)
+    assert infos[0] == infos[1], "a constant was computed from records"
+
+
+def check_scores_are_limited(folder) -> None:
+    """Not one score more than was paid for, however often the study is started again."""
+    published = 0
+    for _ in range(4):
+        ledger = ledger_of(toy(), path=folder / "scores.jsonl")
+        held_out = HeldOut(ledger, "train", planned=3, noise_multiplier=50.0)
+        with contextlib.suppress(PrivacyError):
+            for _ in range(2):
+                held_out.publish(held_out.count(all_right, bound=1.0))
+                published += 1
+    assert published == 3, f"{published} scores published, 3 paid for"
+
+
+def check_scores_are_bounded() -> None:
+    """One record moves counts by the declared bound at most, and noise is in proportion to it."""
+    held_out = HeldOut(ledger_of(toy()), "train", planned=1, noise_multiplier=50.0)
+
+    def outcome(x, y, *, without=False):
+        values = torch.ones(len(y), 3, 2)
+        values[0] *= not without
+        return values
+
+    for bound in (0.1, 1.0, 6**0.5, 10.0):
+        counts = held_out.count(outcome, bound=bound)
+        less = held_out.count(lambda x, y: outcome(x, y, without=True), bound=bound)
+        moved = float((counts.sums - less.sums).norm())
+        assert moved <= bound * (1 + 1e-12), f"moved by {moved}, {bound} declared"
+    rates = held_out.publish(held_out.count(outcome, bound=0.1))
+    assert abs(rates.noise * 12 - 5.0) < 1e-9, "noise is not that of the bound"
+
+
+def _y(n: int) -> torch.Tensor:
+    return torch.arange(n) % 2

@@ -1,0 +1,37 @@
+"""Studies that run in seconds, on real digits; what the tests of whole studies share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "seed": 3,
+    "executor": {"kind": "local", "workers": 1},
+    "data": {"source": "digits", "train": 300, "validation": 60, "test": 60, "reference": 150},
+    "evidence": {"kind": "samples", "networks": ["convnet2-w8"], "batch": 32},
+    "objectives": {
+        "error": {},
+        "robust_error": {
+            "adversarial": {"kind": "attacked", "records": 8, "attack": {"kind": "fgsm"}}
+        },
+    },
+    "condense": {"images_per_class": 2, "steps": 4},
+    "teacher": {"network": "convnet2-w8", "steps": 3, "batch": 16},
+    "evaluate": {
+        "protocol": {"kind": "fast", "network": "convnet2-w8", "epochs": 8},
+        "replicates": 1,
+        "report_replicates": 1,
+    },
+    "search": {"trials": 4, "batch": 2},
+}
+"""Open, two objectives."""
+
+PRIVATE: dict[str, Any] = {
+    **TINY,
+    "name": "tiny-private",
+    "privacy": {"epsilons": [8.0, 2.0]},
+    "rounds": [{"networks": ["convnet2-w8"], "count": 4}],
+    "evidence": {"kind": "proxy", "images_per_class": 3, "steps": 3, "batch": 32},
+}
+"""Private, two rungs, from proxies."""
