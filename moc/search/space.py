@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,8 +112,3 @@ class Space:
         count = self.dimension + 1
         corners = [self.point([float(k == own) for k in range(count)]) for own in range(count)]
         return [*corners, *(self.decode(u) for u in drawn.tolist())]
-
-    def distance(self, first: Mapping[str, float], second: Mapping[str, float]) -> float:
-        """Euclidean distance between the weights of two points."""
-        pairs = zip(self.weights.values(first), self.weights.values(second), strict=True)
-        return math.sqrt(sum((a - b) ** 2 for a, b in pairs))

@@ -5,58 +5,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moc.search.space import SearchSpace, Weighting
+from moc.search.space import Space, Weights
 
-LADDER = (10.0, 8.0, 2.0, 1.0, 0.5)
-PRIVATE = SearchSpace(epsilons=LADDER)
+NAMES = ("a", "b", "c", "d")
 unit = st.floats(0, 1)
+inner = st.floats(0, 0.99)
 
 
-@given(unit, unit)
-def test_decode_gives_the_simplex_and_encode_undoes_it(r, q):
-    point = PRIVATE.decode((r, q))
-    assert min(point.values()) >= 0
-    assert sum(point.values()) == pytest.approx(1)
-    if q < 1 - 1e-6:
-        assert PRIVATE.encode(point) == pytest.approx((r, q), abs=1e-6)
-    assert SearchSpace().encode(SearchSpace().decode((r,))) == pytest.approx((r,))
+def over(losses: int) -> Space:
+    return Space.over(*NAMES[:losses])
 
 
-def test_uniform_points_give_uniform_weightings_and_even_rungs():
-    u = np.random.default_rng(0).random((20_000, 2))
-    points = [PRIVATE.decode(row) for row in u]
-    values = np.array([point.values() for point in points])
-    assert values.mean(axis=0) == pytest.approx(1 / 3, abs=0.01)
-    assert values.var(axis=0) == pytest.approx(1 / 18, abs=0.002)  # of a flat Dirichlet law
-    rungs = np.bincount([point.rung(LADDER) for point in points]) / len(points)
-    assert rungs == pytest.approx(np.full(5, 0.2), abs=0.02)
+@given(st.integers(2, 4).flatmap(lambda m: st.lists(inner, min_size=m - 1, max_size=m - 1)))
+def test_decode_gives_the_simplex_and_encode_undoes_it(u):
+    space = over(len(u) + 1)
+    point = space.decode(u)
+    values = space.weights.values(point)
+    assert list(point) == list(NAMES[1 : len(u) + 1])
+    assert min(values) >= 0
+    assert sum(values) == pytest.approx(1)
+    assert space.encode(point) == pytest.approx(tuple(u), abs=1e-6)
 
 
-@given(unit, st.integers(0, 4))
-def test_a_point_placed_on_a_rung_reads_it(r, rung):
-    point = PRIVATE.on_rung(r, rung)
-    assert point.rung(LADDER) == rung
-    share, position = PRIVATE.inputs(point)
-    assert share == pytest.approx(r)
-    assert LADDER[0] * (LADDER[-1] / LADDER[0]) ** position == pytest.approx(LADDER[rung])
+@given(unit)
+def test_of_two_losses_the_coordinate_is_the_weight_of_the_second(u):
+    assert over(2).decode((u,)) == {"b": u}
+    assert over(2).weights.named({"b": u}) == {"a": 1 - u, "b": u}
 
 
-@given(unit, unit, unit)
-def test_inputs_are_all_that_a_trial_depends_on(r, p, q):
-    one, other = (Weighting.of(robust_share=r, privacy=x * 0.999) for x in (p, q))
-    same = PRIVATE.inputs(one)[1] == PRIVATE.inputs(other)[1]
-    assert same == (one.rung(LADDER) == other.rung(LADDER))
+@pytest.mark.parametrize("losses", [2, 3, 4])
+def test_uniform_coordinates_give_uniform_weights(losses):
+    space = over(losses)
+    u = np.random.default_rng(0).random((20_000, losses - 1))
+    values = np.array([space.weights.values(space.decode(row)) for row in u])
+    assert values.mean(axis=0) == pytest.approx(1 / losses, abs=0.01)
+    variance = (losses - 1) / (losses**2 * (losses + 1))  # of a flat Dirichlet law
+    assert values.var(axis=0) == pytest.approx(variance, abs=0.003)
 
 
-def test_spaces_with_one_rung_or_none():
-    assert SearchSpace(epsilons=(4.0,)).inputs(Weighting.of(robust_share=0.25, privacy=0.5)) == (
-        pytest.approx(0.25),
-        0.0,
-    )
-    assert SearchSpace().inputs(SearchSpace().on_rung(0.25, 0)) == (0.25,)
+@given(st.integers(1, 4).flatmap(lambda m: st.lists(st.floats(0.01, 1), min_size=m, max_size=m)))
+def test_a_point_has_the_weights_that_it_was_made_of(raw):
+    weights = np.array(raw) / sum(raw)
+    space = over(len(raw))
+    assert space.weights.values(space.point(weights.tolist())) == pytest.approx(tuple(weights))
 
 
-@pytest.mark.parametrize("values", [(0.5, 0.5, 0.5), (1.2, -0.2, 0.0), (float("nan"), 0.0, 1.0)])
-def test_a_weighting_lies_on_the_simplex(values):
-    with pytest.raises(ValueError, match="simplex"):
-        Weighting(generalization=values[0], adversarial=values[1], privacy=values[2])
+@pytest.mark.parametrize("losses", [2, 3, 4])
+def test_candidates_include_each_loss_alone_and_spread(losses):
+    space = over(losses)
+    found = [space.weights.values(point) for point in space.candidates()]
+    for own in range(losses):
+        assert tuple(float(k == own) for k in range(losses)) in [
+            tuple(round(v, 9) for v in values) for values in found
+        ]
+    assert len({tuple(round(v, 6) for v in values) for values in found}) == len(found)
+
+
+def test_one_loss_leaves_nothing_to_search():
+    space = Space(Weights(names=("a",)))
+    assert space.dimension == 0
+    assert space.weights.named(space.point([1.0])) == {"a": 1.0}
