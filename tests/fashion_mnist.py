@@ -2,7 +2,7 @@
 
 import pytest
 
-from moc.data import find_fashion_mnist
+from moc.data.sources.idx import find_fashion_mnist
 from moc.errors import DataError
 
 

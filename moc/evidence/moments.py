@@ -33,7 +33,7 @@ class Moments(Evidence):
         self.bank = first.bank
         self.info, self.device = self.bank.info, self.bank.device
         self.rungs = tuple(one.rung for one in released if one.rung is not None)
-        self.gives = frozenset(part.kind for c, _ in rounds for part in c.statistics)
+        self.gives = frozenset.intersection(*(frozenset(c.weights) for c, _ in rounds))
         self._rounds = [(c, [_Averages(c, one) for one in found]) for c, found in rounds]
         self._networks = [(c, found, k) for c, found in self._rounds for k in range(c.networks)]
         self._shares = self._class_shares(rounds)

@@ -69,7 +69,7 @@ class Collection:
         augmented = "" if bank.augmentation is None else ", augmented"
         width = "" if bank.width is None else f", projected to {bank.width}"
         parts = "; ".join(
-            f"{part.kind} ({', '.join(_settings(part))}weight {self.weights[part.kind]:g})"
+            f"{part.kind} ({''.join(_settings(part))}weight {self.weights[part.kind]:g})"
             for part in self.statistics
         )
         return (

@@ -41,11 +41,13 @@ class Ladder:
         epsilons: Largest first.
         delta: One for all rungs.
         share: Share of 1/σ²: shares of everything that is paid for sum to one.
+        release: Share of the whole release that this is a round of; `share` if left out.
     """
 
     epsilons: tuple[float, ...]
     delta: float = 1e-5
     share: float = 1.0
+    release: float | None = None
 
     def __post_init__(self) -> None:
         """Check the order of the rungs, and the share."""
@@ -59,25 +61,28 @@ class Ladder:
 
     def part(self, share: float) -> Ladder:
         """The ladder of one round of the release, which has so much of it."""
-        return replace(self, share=self.share * share)
+        return replace(self, share=self.share * share, release=self.release or self.share)
 
     @cached_property
     def multipliers(self) -> tuple[float, ...]:
         """Noise multiplier of each rung, smallest first."""
-        return tuple(
-            noise_multiplier(eps, delta=self.delta) / math.sqrt(self.share) for eps in self.epsilons
-        )
+        return self._multipliers(self.share)
 
     @cached_property
     def rungs(self) -> tuple[Rung, ...]:
-        """The rungs, largest epsilon first."""
+        """The rungs of the whole release, all rounds together, largest epsilon first."""
         return tuple(
             Rung(
                 index=index,
                 epsilon=epsilon([Gaussian(noise_multiplier=sigma)], delta=self.delta),
                 sigma=sigma,
             )
-            for index, sigma in enumerate(self.multipliers)
+            for index, sigma in enumerate(self._multipliers(self.release or self.share))
+        )
+
+    def _multipliers(self, share: float) -> tuple[float, ...]:
+        return tuple(
+            noise_multiplier(eps, delta=self.delta) / math.sqrt(share) for eps in self.epsilons
         )
 
 

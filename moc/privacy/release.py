@@ -71,7 +71,7 @@ class Released:
     Attributes:
         rung: The rung; None for exact sums of an open study.
         blocks: Sums with noise, float64, in grid steps; by statistic, see `Sums`.
-        noise: Standard deviation of the noise over C; 0 for exact sums.
+        noise: Standard deviation of this round's noise over C; 0 for exact sums.
     """
 
     rung: Rung | None
@@ -138,8 +138,8 @@ def as_released(found: Sequence[dict[str, Tensor]], ladder: Ladder | None) -> li
     if ladder is None:
         return [Released(rung=None, blocks=blocks, noise=0.0) for blocks in found]
     return [
-        Released(rung=rung, blocks=blocks, noise=rung.sigma)
-        for rung, blocks in zip(ladder.rungs, found, strict=True)
+        Released(rung=rung, blocks=blocks, noise=noise)
+        for rung, blocks, noise in zip(ladder.rungs, found, ladder.multipliers, strict=True)
     ]
 
 

@@ -203,7 +203,8 @@ def _combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         f"The shares of [[rounds]] divide the budget of the release: a sum of 1 expected, found "
         f"{shares:g}.",
     )
-    gives = evidence.gives(frozenset(s.kind for one in config.rounds for s in one.statistics))
+    summed = [frozenset(s.kind for s in one.statistics) for one in config.rounds]
+    gives = evidence.gives(frozenset.intersection(*summed) if summed else frozenset())
     wanted = [(f"[objectives.{name}]", one.needs) for name, one in objectives.items()]
     wanted.append(("`pool` in [condense]", frozenset({"records"} if config.condense.pool else ())))
     for who, needs in wanted:
@@ -216,7 +217,12 @@ def _combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
             f"Sets start from {needed} records a class of the proxy, and `images_per_class` in "
             f"[evidence] is {evidence.images_per_class}: give it at least {needed}.",
         )
-        unread = {s.kind for one in config.rounds for s in one.statistics} - _PROXY_READS
+        yield (
+            any("class-means" not in kinds for kinds in summed),
+            "A proxy is made from class means under the networks of every round: add "
+            "'class-means' to `statistics` in each of [[rounds]].",
+        )
+        unread = frozenset().union(*summed) - _PROXY_READS
         yield (
             bool(unread),
             f"[[rounds]] pay for {', '.join(sorted(unread))}, which a proxy is not made from: "
@@ -236,8 +242,8 @@ def _lacks(who: str, lacking: frozenset[str], evidence: EvidencePart, *, private
             f"only. Use {cure}, or choose another loss."
         )
     return (
-        f"{who} needs {what}, which no round releases: add it to `statistics` in [[rounds]], such "
-        f"as {{kind = '{min(lacking)}', weight = 0.5}}"
+        f"{who} needs {what}, which not every round releases: add it to `statistics` in each of "
+        f"[[rounds]], such as {{kind = '{min(lacking)}', weight = 0.5}}"
         + (", or use [evidence] kind = 'proxy', which needs none." if private else ".")
     )
 

@@ -4,25 +4,21 @@ import math
 
 import pytest
 import torch
+from discrepancies.views import INFO, NETWORK, bank, released, sets, target
 from hypothesis import given
 from hypothesis import strategies as st
-from test_discrepancies import SPEC, bank, moments, sets, target
 
-from moc.attacks import Threat
-from moc.discrepancies import CurvatureRisk, FeatureMean, GradientMatching, RidgeRisk, encode
-from moc.discrepancies.curvature import curvature
+from moc.attacks.threat import Threat
+from moc.discrepancies.curvature import Curvature, CurvatureRisk, curvature
+from moc.discrepancies.feature_mean import FeatureMean
+from moc.discrepancies.gradient import GradientMatching
+from moc.discrepancies.ridge import RidgeRisk
 from moc.errors import StudyError
-from moc.networks import build
+from moc.networks.bank import encode
+from moc.networks.network import build
+from moc.statistics.class_means import ClassMeans
 
 THREATS = [Threat(eps=0.05), Threat(norm="L2", eps=0.05)]
-
-
-class _View:
-    def __init__(self, member, clean):
-        self.member, self.rungs, self._clean = member, (0,), clean
-
-    def clean(self):
-        return self._clean
 
 
 def inside(*shape, seed=0):
@@ -77,19 +73,17 @@ class TestObjective:
         member = bank().member(0)
         t, encoded = target(member), encode(*sets(3), member)
         risk = CurvatureRisk(discrepancy, threat=THREATS[0], weight=0.0)
-        torch.testing.assert_close(risk(encoded, _View(member, t)), discrepancy(encoded, t))
+        torch.testing.assert_close(risk(encoded, t), discrepancy.value(encoded, t))
 
     def test_sets_together_score_as_alone_and_the_term_is_proportional(self, discrepancy):
         member = bank().member(0)
         (x, labels), t = sets(3), target(member)
         one, two = (CurvatureRisk(discrepancy, threat=THREATS[0], weight=w) for w in (5.0, 10.0))
-        together = two(encode(x, labels, member), _View(member, t))
-        alone = [
-            two(encode(x[b : b + 1], labels[b : b + 1], member), _View(member, t)) for b in range(3)
-        ]
+        together = two(encode(x, labels, member), t)
+        alone = [two(encode(x[b : b + 1], labels[b : b + 1], member), t) for b in range(3)]
         torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-6)
-        clean = discrepancy(encode(x, labels, member), t)
-        half = one(encode(x, labels, member), _View(member, t)) - clean
+        clean = discrepancy.value(encode(x, labels, member), t)
+        half = one(encode(x, labels, member), t) - clean
         assert (half > 0).all()
         torch.testing.assert_close(together - clean, 2 * half, rtol=1e-3, atol=1e-6)
 
@@ -98,26 +92,28 @@ class TestObjective:
         (x, labels), t = sets(1), target(member)
         encoded = encode(x.requires_grad_(True), labels, member)
         term = CurvatureRisk(discrepancy, threat=THREATS[0], weight=1.0)
-        value = term(encoded, _View(member, t)) - discrepancy(encoded, t)
+        value = term(encoded, t) - discrepancy.value(encoded, t)
         (slope,) = torch.autograd.grad(value.sum(), x)
         assert (slope.flatten(2).abs().sum(2) > 0).all()
         step = 1e-2 * slope / slope.norm()
         lower = encode((x - step).detach(), labels, member)
-        after = term(lower, _View(member, t)) - discrepancy(lower, t)
+        after = term(lower, t) - discrepancy.value(lower, t)
         assert after < value
 
 
 def test_only_records_and_predictors_of_s_have_curvature():
-    member = bank().member(0)
-    encoded, t = encode(*sets(1), member), target(member)
     with pytest.raises(StudyError, match="fitted on S"):
-        CurvatureRisk(GradientMatching(), threat=THREATS[0])(encoded, _View(member, t))
-    with pytest.raises(StudyError, match="only moments"):
-        CurvatureRisk(RidgeRisk(), threat=THREATS[0])(encoded, _View(member, moments(t)))
+        Curvature().check(GradientMatching())
+    with pytest.raises(StudyError, match="fitted on S"):
+        Curvature(discrepancy=GradientMatching()).check(RidgeRisk())
+    Curvature(discrepancy=RidgeRisk()).check(GradientMatching())
+    sums, encoded = released(bank(), (ClassMeans(),)), encode(*sets(1), bank().member(0))
+    with pytest.raises(StudyError, match="holds only sums"):
+        CurvatureRisk(RidgeRisk(), threat=THREATS[0])(encoded, sums)
 
 
 def test_a_steeper_network_bends_more():
-    network = build(SPEC, bank().info, seed=0).requires_grad_(False)
+    network = build(NETWORK, INFO, seed=0).requires_grad_(False)
     x = inside(1, 4, 1, 8, 8)
 
     def losses(scale):

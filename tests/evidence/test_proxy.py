@@ -3,27 +3,35 @@
 import pytest
 import torch
 
-from moc.attacks import Attack, Threat
-from moc.networks.bank import Bank
-from moc.condense import CondenseSettings, Proxies, Proxy, Task, condense
-from moc.data.vault import DataInfo
+from moc.attacks.gradient import PgdMargin
+from moc.attacks.threat import Threat
+from moc.condense import CondenseSettings, PoolSettings, Task, condense
+from moc.data.declared import DataInfo
 from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
-from moc.discrepancies import (
-    DISCREPANCIES,
-    Adversarial,
-    CurvatureRisk,
-    Generalization,
-    RidgeRisk,
-    make_discrepancy,
-)
+from moc.discrepancies.adversarial import Adversarial
+from moc.discrepancies.base import DISCREPANCIES, Generalization
+from moc.discrepancies.curvature import CurvatureRisk
+from moc.discrepancies.feature_mean import FeatureMean
+from moc.discrepancies.matching import Matching
+from moc.discrepancies.ridge import RidgeRisk
 from moc.errors import DataError, PrivacyError
-from moc.evidence.batches import AttackedBatch
-from moc.networks import Ensembles, NetworkSpec, build
+from moc.evidence.proxy import Proxies, Proxy
+from moc.networks.architectures import parse_network
+from moc.networks.bank import Bank, encode
+from moc.networks.network import Ensembles, build
+from moc.privacy.ladder import Ladder
+from moc.statistics.fourier import Fourier
 
 INFO = DataInfo(name="toy", shape=(1, 8, 8), classes=("a", "b"), count=50)
-SPEC = NetworkSpec.parse("convnet2-w8")
+NETWORK = parse_network("convnet2-w8")
+BANK = Bank(info=INFO, networks=(NETWORK,), seed=1)
 THREAT = Threat(eps=0.1)
 LABELS = one_hot(balanced_labels(6, 2), 2)
+RUNGS = Ladder(epsilons=(8.0, 4.0)).rungs
+ALL = [
+    *(DISCREPANCIES.make(kind) for kind in sorted(DISCREPANCIES.parts) if kind != "matching"),
+    Matching(statistic=Fourier()),
+]
 
 
 def proxy(seed):
@@ -37,17 +45,13 @@ def renamed(seed):
     return Proxy(SyntheticSet(info=INFO, x=proxy(seed).x, labels=LABELS.roll(1, 0)))
 
 
-def proxies(*seeds, teachers=None):
-    attacked = AttackedBatch(
-        attack=Attack(name="pgd-margin", steps=2), threat=THREAT, batch=4, teachers=teachers
-    )
-    return Proxies(
-        [proxy(seed) for seed in seeds],
-        epsilons=tuple(8.0 / (1 + rung) for rung in range(len(seeds))),
-        bank=Bank(info=INFO, specs=(SPEC,), seed=1),
-        attacked=attacked,
-        batch=8,
-    )
+def proxies(*seeds):
+    return Proxies([proxy(seed) for seed in seeds], rungs=RUNGS, bank=BANK, batch=8)
+
+
+def adversarial(discrepancy, teachers=None):
+    attack = PgdMargin(steps=2)
+    return Adversarial(discrepancy, attack=attack, threat=THREAT, records=4, teachers=teachers)
 
 
 def test_records_to_start_from_are_those_of_the_own_rung():
@@ -61,21 +65,19 @@ def test_records_to_start_from_are_those_of_the_own_rung():
         both.start(balanced_labels(7, 2), seed=0, rung=0)
 
 
-@pytest.mark.parametrize("pool", [0, 1])
-@pytest.mark.parametrize("warm", [0, 2])
-@pytest.mark.parametrize("name", sorted(DISCREPANCIES))
-def test_a_set_on_a_smaller_rung_takes_nothing_from_a_larger_one(name, warm, pool):
+@pytest.mark.parametrize("pool", [None, PoolSettings(size=1)], ids=["random", "pool"])
+@pytest.mark.parametrize("discrepancy", ALL, ids=lambda d: d.kind)
+def test_a_set_on_a_smaller_rung_takes_nothing_from_a_larger_one(discrepancy, pool):
     """What the proxy of the larger epsilon holds does not move a set that costs less."""
-    settings = CondenseSettings(per_class=2, steps=3, warm=warm, pool=pool)
-    discrepancy = make_discrepancy(name)
-    tasks = [Task(robust_share=0.5, rung=0), Task(robust_share=1.0, rung=1)]
+    settings = CondenseSettings(images_per_class=2, steps=3, pool=pool)
+    tasks = [Task(weights=(0.5, 0.5), rung=0), Task(weights=(0.0, 1.0), rung=1)]
 
     def made(larger):
-        teachers = Ensembles([[build(SPEC, INFO, seed=larger)], [build(SPEC, INFO, seed=50)]])
+        teachers = Ensembles([[build(NETWORK, INFO, seed=larger)], [build(NETWORK, INFO, seed=50)]])
         done = condense(
             tasks,
-            evidence=proxies(larger, 2, teachers=teachers),
-            objectives=(Generalization(discrepancy), Adversarial(discrepancy)),
+            evidence=proxies(larger, 2),
+            losses=(Generalization(discrepancy), adversarial(discrepancy, teachers)),
             settings=settings,
         )
         return [one.synthetic for one in done]
@@ -88,44 +90,77 @@ def test_a_set_on_a_smaller_rung_takes_nothing_from_a_larger_one(name, warm, poo
 
 def test_each_set_is_compared_with_its_own_records():
     view = proxies(1, 2).view(0, [1, 0, 1])
-    records, labels = view.clean().batch()
+    records, labels = view.batch()
     assert records.shape == (3, 8, 1, 8, 8)
     assert labels.shape == (8, 2)
     assert torch.equal(records[0], records[2])
     assert not torch.equal(records[0], records[1])
-    heads = torch.randn(3, view.member.dimension, 2, generator=torch.Generator().manual_seed(0))
-    for predictor in (heads, None):
-        attacked, _ = view.attacked(predictor).batch()
-        gap = (attacked - records[:, :4]).abs().amax((1, 2, 3, 4))
-        torch.testing.assert_close(gap, torch.full((3,), 0.1), atol=1e-5, rtol=0)
+
+
+class Spy(RidgeRisk):
+    """Keeps the records and labels that it was shown."""
+
+    def value(self, encoded, view, /):
+        self.__dict__["seen"] = view.batch()
+        return super().value(encoded, view)
+
+
+class OwnSpy(Spy):
+    """The same, without a classifier fitted on S."""
+
+    def predictor(self, encoded, /):
+        return None
+
+
+def encoded_sets(count):
+    generator = torch.Generator().manual_seed(4)
+    x = torch.rand(count, 12, 1, 8, 8, generator=generator)
+    return encode(x, LABELS.repeat(count, 1, 1), BANK.member(0))
+
+
+@pytest.mark.parametrize("discrepancy", [Spy(), OwnSpy()], ids=["heads", "own"])
+def test_every_set_attacks_the_records_of_its_own_proxy(discrepancy):
+    view = proxies(1, 2).view(0, [1, 0, 1])
+    adversarial(discrepancy)(encoded_sets(3), view)
+    attacked, _ = discrepancy.seen
+    gap = (attacked - view.batch()[0][:, :4]).abs().amax((1, 2, 3, 4))
+    torch.testing.assert_close(gap, torch.full((3,), 0.1), atol=1e-5, rtol=0)
+
+
+def test_the_attack_raises_the_loss_of_every_set():
+    view, encoded = proxies(1, 2).view(0, [1, 0]), encoded_sets(2)
+    plain = RidgeRisk().value(encoded, view.of(view.batch()[0][:, :4], view.batch()[1][:4]))
+    assert (adversarial(RidgeRisk())(encoded, view) > plain).all()
 
 
 def test_teachers_of_the_own_rung_name_attacked_records():
-    teachers = Ensembles([[build(SPEC, INFO, seed=3)], [build(SPEC, INFO, seed=4)]])
-    view = proxies(1, 2, teachers=teachers).view(0, [1, 0])
-    heads = torch.zeros(2, view.member.dimension, 2)
-    _, labels = view.attacked(heads).batch()
+    teachers = Ensembles([[build(NETWORK, INFO, seed=3)], [build(NETWORK, INFO, seed=4)]])
+    view, discrepancy = proxies(1, 2).view(0, [1, 0]), Spy()
+    adversarial(discrepancy, teachers)(encoded_sets(2), view)
+    _, labels = discrepancy.seen
     for b, seed in enumerate((4, 3)):
-        expected = build(SPEC, INFO, seed=seed)(view.x[b, :4]).softmax(-1)
+        expected = build(NETWORK, INFO, seed=seed)(view.batch()[0][b, :4]).softmax(-1)
         torch.testing.assert_close(labels[b], expected)
 
 
-@pytest.mark.parametrize("objective", ["ridge-risk", "curvature"])
-def test_sets_on_two_rungs_score_as_alone(objective):
-    discrepancy = RidgeRisk()
+@pytest.mark.parametrize("kind", ["attacked", "curvature"])
+def test_sets_on_two_rungs_score_as_alone(kind):
+    teachers = Ensembles([[build(NETWORK, INFO, seed=3)], [build(NETWORK, INFO, seed=4)]])
     loss = (
-        Adversarial(discrepancy)
-        if objective == "ridge-risk"
-        else CurvatureRisk(discrepancy, threat=THREAT, records=5)
+        adversarial(RidgeRisk(), teachers)
+        if kind == "attacked"
+        else CurvatureRisk(RidgeRisk(), threat=THREAT, records=5)
     )
-    teachers = Ensembles([[build(SPEC, INFO, seed=3)], [build(SPEC, INFO, seed=4)]])
-    objectives = (Generalization(discrepancy), loss)
-    tasks = [Task(robust_share=1.0, rung=rung) for rung in (0, 1)]
-    settings = CondenseSettings(per_class=2, steps=1)
+    tasks = [Task(weights=(0.0, 1.0), rung=rung) for rung in (0, 1)]
+    settings = CondenseSettings(images_per_class=2, steps=1)
 
     def losses(tasks):
-        evidence = proxies(1, 2, teachers=teachers)
-        made = condense(tasks, evidence=evidence, objectives=objectives, settings=settings)
+        made = condense(
+            tasks,
+            evidence=proxies(1, 2),
+            losses=(Generalization(FeatureMean()), loss),
+            settings=settings,
+        )
         return torch.tensor([one.losses for one in made])
 
     alone = torch.cat([losses(tasks[:1]), losses(tasks[1:])])
@@ -141,9 +176,4 @@ def test_sets_on_two_rungs_score_as_alone(objective):
 )
 def test_rungs_that_would_have_to_share_are_refused(found, words):
     with pytest.raises(PrivacyError, match=words):
-        Proxies(
-            found,
-            epsilons=(8.0, 1.0),
-            bank=Bank(info=INFO, specs=(SPEC,), seed=1),
-            attacked=AttackedBatch(attack=Attack(name="fgsm", steps=1), threat=THREAT, batch=4),
-        )
+        Proxies(found, rungs=RUNGS, bank=BANK)

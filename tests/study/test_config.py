@@ -108,6 +108,18 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "[[rounds]]\nstatistics = ['class-means', {kind = 'second-moments', weight = 0.5}]",
             "not made from",
         ),
+        (
+            PRIVATE + "[evidence]\nkind = 'proxy'\n[[rounds]]\nshare = 0.5\n"
+            "[[rounds]]\nshare = 0.5\nstatistics = ['class-counts']",
+            "made from class means under the networks of every round",
+        ),
+        (
+            PRIVATE + "[evidence]\nkind = 'moments'\n[objectives.error]\n"
+            "discrepancy = {kind = 'matching', statistic = 'class-means'}\n"
+            "[objectives.stored_bytes]\n[[rounds]]\nshare = 0.5\n"
+            "[[rounds]]\nshare = 0.5\nstatistics = ['fourier']",
+            "needs class-means, which not every round releases",
+        ),
         (PRIVATE + "[evidence]\nkind = 'images'", "'samples', 'moments', 'proxy'"),
         (MINIMAL + "[objectives.epsilon]\n[objectives.error]", "budget of a private study"),
         (MINIMAL + "[objectives.error]", "Two to six objectives"),

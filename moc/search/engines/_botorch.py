@@ -104,8 +104,7 @@ class BayesianEngine(Engine):
         observed, pending = self._inputs(self._tried), self._inputs(running) if running else None
         with torch.no_grad():
             posterior: Any = model.posterior(observed)  # a list, which its annotation hides
-        # Without a seed of its own each objective's sampler draws one, from the seeded generator;
-        # one seed for all would make the objectives' draws perfectly correlated.
+        # One sampler over all objectives, seeded by the generator that `_seeded` set.
         sampler = get_sampler(posterior, torch.Size([SAMPLES]))
         acquisition: AcquisitionFunction
         if self.objectives == 1:

@@ -69,8 +69,10 @@ def test_gives_the_acquisition_what_it_needs(monkeypatch):
         expected = torch.tensor([THREE.encode(point) for point in points], dtype=torch.float64)
         assert torch.equal(arguments["X_pending"], expected)
         assert arguments["X_baseline"].dtype == torch.float64
-        # one seed for all objectives would make their draws perfectly correlated
-        assert len({sampler.seed for sampler in arguments["sampler"].samplers}) == 3
+        # objectives that shared their draws would be taken for perfectly correlated
+        draws = arguments["sampler"].base_samples
+        assert draws.shape[-1] == 3
+        assert len(draws.flatten(0, -2).T.unique(dim=0)) == 3
 
 
 def test_believes_a_result_as_far_as_its_standard_error_allows():
