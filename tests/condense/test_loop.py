@@ -1,30 +1,45 @@
 """Condensation: batches equal single runs, losses fall, and private starts read no record."""
 
-import time
 import weakref
-from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
 
-from moc.attacks import Attack, Threat
-from moc.networks.bank import Bank
-from moc.condense.loop import CondenseSettings, Task, condense
-from moc.condense.scalarise import Normalisation
-from moc.data.vault import DataInfo, RealData
-from moc.data.synthetic import Decoder
-from moc.discrepancies import Adversarial, FeatureMean, Generalization, RidgeRisk
+from moc.attacks.gradient import PgdMargin
+from moc.attacks.threat import Threat
+from moc.condense import CondenseSettings, Normalisation, PoolSettings, Task, condense, make_proxies
+from moc.data.declared import DataInfo
+from moc.data.decoder import Decoder
+from moc.data.vault import RealData
+from moc.discrepancies.adversarial import Adversarial
+from moc.discrepancies.base import Generalization
+from moc.discrepancies.curvature import CurvatureRisk
+from moc.discrepancies.feature_mean import FeatureMean
+from moc.discrepancies.ridge import RidgeRisk
 from moc.errors import StudyError
-from moc.evidence.batches import AttackedBatch
-from moc.privacy.ledger import Budget, Ledger
 from moc.evidence.moments import Moments
-from moc.privacy.release import Ladder, draw
 from moc.evidence.samples import Samples
-from moc.statistics.base import Statistics
-from moc.networks import NetworkSpec
+from moc.networks.architectures import parse_network
+from moc.networks.bank import Bank
+from moc.privacy.access import Budget
+from moc.privacy.collect import Collection
+from moc.privacy.ladder import Ladder
+from moc.privacy.ledger import Ledger
+from moc.privacy.release import draw
+from moc.statistics.class_means import ClassMeans
 
-SPEC = NetworkSpec.parse("convnet2-w8")
-NORMALISATION = Normalisation(ideal=((0.0, 0.0),) * 2, nadir=((1.0, 1.0),) * 2)
+NETWORKS = (parse_network("convnet2-w8"),)
+NORMALISATION = Normalisation(ideal=(0.0, 0.0), nadir=(1.0, 1.0))
+ERROR = (Generalization(FeatureMean()),)
+ALONE = Task(weights=(1.0,))
+
+
+def shared(r, **options):
+    """Weights of a robust share r."""
+    return Task(weights=(1 - r, r), **options)
 
 
 def small(digits, n=300) -> RealData:
@@ -35,38 +50,41 @@ def small(digits, n=300) -> RealData:
 def samples(digits):
     ledger = Ledger(None)
     info = ledger.own("train", small(digits))
-    attacked = AttackedBatch(
-        attack=Attack(name="pgd-margin", steps=2), threat=Threat(eps=0.1), batch=8
-    )
-    return Samples(ledger, bank=Bank(info=info, specs=(SPEC,), seed=1), attacked=attacked, batch=32)
+    return Samples(ledger, bank=Bank(info=info, networks=NETWORKS, seed=1), batch=32)
+
+
+def collection_of(info):
+    bank = Bank(info=info, networks=NETWORKS, seed=1)
+    return Collection(bank=bank, networks=4, statistics=(ClassMeans(),))
 
 
 @pytest.fixture
 def moments(digits, tmp_path):
     ledger = Ledger(Budget(epsilon=8.0))
-    info = ledger.own("train", small(digits))
-    statistics = Statistics(bank=Bank(info=info, specs=(SPEC,), seed=1), networks=4)
+    collection = collection_of(ledger.own("train", small(digits)))
     ladder = Ladder(epsilons=(8.0, 2.0))
-    return Moments(statistics, draw(ledger, statistics, ladder, folder=tmp_path))
+    return Moments([(collection, draw(ledger, collection, ladder, folder=tmp_path / "r"))])
 
 
-def objectives(discrepancy):
-    return Generalization(discrepancy), Adversarial(discrepancy)
+def losses(discrepancy):
+    attack = PgdMargin(steps=2)
+    threat = Threat(eps=0.1)
+    return (
+        Generalization(discrepancy),
+        Adversarial(discrepancy, attack=attack, threat=threat, records=8),
+    )
 
 
 def test_losses_fall(samples):
-    settings = CondenseSettings(per_class=2, steps=1, lr=1e-6)
+    settings = CondenseSettings(images_per_class=2, steps=1, lr=1e-6)
     before = condense(
-        [Task(robust_share=0.0)],
-        evidence=samples,
-        objectives=objectives(RidgeRisk()),
-        settings=settings,
+        [shared(0.0)], evidence=samples, losses=losses(RidgeRisk()), settings=settings
     )
     after = condense(
-        [Task(robust_share=0.0), Task(robust_share=1.0)],
+        [shared(0.0), shared(1.0)],
         evidence=samples,
-        objectives=objectives(RidgeRisk()),
-        settings=replace(settings, steps=60, lr=0.03),
+        losses=losses(RidgeRisk()),
+        settings=settings.model_copy(update={"steps": 60, "lr": 0.03}),
     )
     assert after[0].losses[0] < 0.9 * before[0].losses[0]
     assert after[1].losses[1] < 0.9 * before[0].losses[1]
@@ -74,58 +92,99 @@ def test_losses_fall(samples):
     assert after[1].losses[1] < after[0].losses[1]
 
 
-@pytest.mark.parametrize("pool", [0, 2])
+@pytest.mark.parametrize("pool", [None, PoolSettings(size=2)], ids=["random", "pool"])
 @pytest.mark.parametrize("labels", ["hard", "learned"])
 def test_sets_together_come_out_as_alone(samples, labels, pool):
-    settings = CondenseSettings(per_class=2, steps=6, warm=3, lr=0.02, labels=labels, pool=pool)
-    tasks = [Task(robust_share=r, seed=s) for r, s in ((0.0, 1), (0.3, 1), (0.9, 2))]
-    run = {"evidence": samples, "objectives": objectives(RidgeRisk()), "settings": settings}
-    together = condense(tasks, normalisation=NORMALISATION, **run)
+    settings = CondenseSettings(images_per_class=2, steps=6, lr=0.02, labels=labels, pool=pool)
+    tasks = [
+        shared(r, seed=s, normalisation=NORMALISATION) for r, s in ((0.0, 1), (0.3, 1), (0.9, 2))
+    ]
+    run = {"evidence": samples, "losses": losses(RidgeRisk()), "settings": settings}
+    together = condense(tasks, **run)
     for task, one in zip(tasks, together, strict=True):
-        alone = condense([task], normalisation=NORMALISATION, **run)[0]
+        alone = condense([task], **run)[0]
         torch.testing.assert_close(one.synthetic.x, alone.synthetic.x, atol=2e-3, rtol=0)
         torch.testing.assert_close(one.synthetic.labels, alone.synthetic.labels, atol=2e-3, rtol=0)
 
 
+@profile(max_examples=5, deadline=None)
+@given(weights=st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4).filter(lambda w: sum(w) > 0.1))
+def test_any_number_of_losses_is_joined(weights):
+    """Four of them, on sums of random records."""
+    info = DataInfo(name="toy", shape=(6,), classes=("a", "b"), count=40)
+    ledger = Ledger(None)
+    x = torch.rand(40, 6, generator=torch.Generator().manual_seed(0))
+    ledger.own("train", RealData(info=info, x=x, y=torch.arange(40) % 2))
+    bank = Bank(info=info, networks=(parse_network("mlp1-w5"),), seed=1)
+    evidence = Samples(ledger, bank=bank, batch=16)
+    parts = [Generalization(one) for one in (FeatureMean(), RidgeRisk(), RidgeRisk(ridge=2.0))]
+    bent = CurvatureRisk(RidgeRisk(), threat=Threat(eps=0.1), records=4)
+    total = sum(weights)
+    frame = Normalisation(ideal=(0.0,) * 4, nadir=(1.0,) * 4)
+    task = Task(weights=tuple(w / total for w in weights), normalisation=frame)
+    settings = CondenseSettings(images_per_class=2, steps=2)
+    one = condense([task], evidence=evidence, losses=[*parts, bent], settings=settings)[0]
+    assert len(one.losses) == 4
+    assert torch.isfinite(one.synthetic.x).all()
+
+
 def test_sets_read_their_own_rung_only(moments):
-    settings = CondenseSettings(per_class=2, steps=5)
     run = {
         "evidence": moments,
-        "objectives": (Generalization(FeatureMean()),),
-        "settings": settings,
+        "losses": ERROR,
+        "settings": CondenseSettings(images_per_class=2, steps=5),
     }
-    first, second = condense([Task(robust_share=0.0, rung=r) for r in (0, 1)], **run)
-    moments._clean[1] = replace(moments._clean[1], first=moments._clean[1].first * 3)
-    again, changed = condense([Task(robust_share=0.0, rung=r) for r in (0, 1)], **run)
+    first, second = condense([Task(weights=(1.0,), rung=r) for r in (0, 1)], **run)
+    ((_, averages),) = moments._rounds
+    averages[1].by_name["class-means"] *= 3
+    again, changed = condense([Task(weights=(1.0,), rung=r) for r in (0, 1)], **run)
     assert torch.equal(first.synthetic.x, again.synthetic.x)
     assert not torch.equal(second.synthetic.x, changed.synthetic.x)
 
 
 def test_a_private_start_does_not_depend_on_the_records(moments, tmp_path):
-    info = DataInfo(name="digits", shape=(1, 8, 8), classes=tuple("0123456789"), count=300)
     ledger = Ledger(Budget(epsilon=8.0))
-    ledger.own("train", RealData(info=info, x=torch.ones(300, 1, 8, 8), y=torch.zeros(300)))
-    statistics = replace(moments.statistics, bank=replace(moments.bank, info=info))
-    rungs = draw(ledger, statistics, Ladder(epsilons=(8.0,)), folder=tmp_path / "other")
-    other = Moments(statistics, rungs)
+    info = moments.info
+    other = RealData(info=info, x=torch.ones(300, 1, 8, 8), y=torch.zeros(300))
+    collection = collection_of(ledger.own("train", other))
+    drawn = draw(ledger, collection, Ladder(epsilons=(8.0,)), folder=tmp_path / "other")
     y = torch.arange(10)
-    assert torch.equal(moments.start(y, seed=3, rung=0), other.start(y, seed=3, rung=0))
+    start = Moments([(collection, drawn)]).start(y, seed=3, rung=0)
+    assert torch.equal(moments.start(y, seed=3, rung=0), start)
+
+
+def test_proxies_are_larger_sets_one_a_rung(moments):
+    seen = []
+    made = make_proxies(
+        moments,
+        images_per_class=4,
+        steps=3,
+        lr=0.05,
+        seed=5,
+        progress=lambda *one: seen.append(one),
+    )
+    assert [len(one) for one in made] == [40, 40]
+    assert torch.equal(made[0].labels, made[1].labels)
+    assert not torch.equal(made[0].x, made[1].x)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_decoded_set_keeps_its_stored_size(samples):
-    settings = CondenseSettings(per_class=2, steps=2, decoder=Decoder(factor=2))
-    run = {"evidence": samples, "objectives": (Generalization(FeatureMean()),)}
-    one = condense([Task(robust_share=0.0)], settings=settings, **run)[0].synthetic
+    settings = CondenseSettings(images_per_class=2, steps=2, decoder=Decoder(multi_formation=2))
+    run = {"evidence": samples, "losses": ERROR}
+    one = condense([ALONE], settings=settings, **run)[0].synthetic
     records, labels = one.training_records()
     assert (len(one), len(records), len(labels)) == (20, 80, 80)
 
 
 def test_a_set_is_condensed_without_its_copies_and_decoded_with_them(samples):
-    run = {"evidence": samples, "objectives": (Generalization(FeatureMean()),)}
+    run = {"evidence": samples, "losses": ERROR}
     plain, copied = (
         condense(
-            [Task(robust_share=0.0)],
-            settings=CondenseSettings(per_class=2, steps=2, decoder=Decoder(copies=copies)),
+            [ALONE],
+            settings=CondenseSettings(
+                images_per_class=2, steps=2, decoder=Decoder(noise_copies=copies)
+            ),
             **run,
         )[0]
         for copies in (1, 3)
@@ -135,56 +194,35 @@ def test_a_set_is_condensed_without_its_copies_and_decoded_with_them(samples):
     assert len(copied.synthetic.training_records()[0]) == 60
 
 
-def test_anchors_and_progress(samples):
+def test_progress_is_told_after_every_step(samples):
     seen = []
     condense(
-        [Task(robust_share=0.0)],
+        [ALONE],
         evidence=samples,
-        objectives=(Generalization(FeatureMean()),),
-        settings=CondenseSettings(per_class=1, steps=3, warm=2),
+        losses=ERROR,
+        settings=CondenseSettings(images_per_class=1, steps=3),
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen == [(k, 5) for k in (1, 2, 3, 4, 5)]
-
-
-@pytest.mark.slow
-def test_eight_sets_together_cost_clearly_less_than_eight_runs(moments):
-    settings = CondenseSettings(per_class=2, steps=40)
-    run = {
-        "evidence": moments,
-        "objectives": (Generalization(FeatureMean()),),
-        "settings": settings,
-    }
-    tasks = [Task(robust_share=0.0, rung=k % 2, seed=k) for k in range(8)]
-    condense(tasks[:1], **run)
-    start = time.perf_counter()
-    condense(tasks, **run)
-    together = time.perf_counter() - start
-    start = time.perf_counter()
-    for task in tasks:
-        condense([task], **run)
-    assert together < 0.6 * (time.perf_counter() - start)
+    assert seen == [(k, 3) for k in (1, 2, 3)]
 
 
 def test_a_pool_changes_what_a_set_is_fitted_to(samples):
-    settings = CondenseSettings(per_class=2, steps=4, lr=0.02)
-    run = {"evidence": samples, "objectives": objectives(RidgeRisk())}
+    run = {"evidence": samples, "losses": losses(RidgeRisk())}
     plain, pooled = (
-        condense([Task(robust_share=0.0)], settings=replace(settings, pool=pool), **run)[0]
-        for pool in (0, 2)
+        condense(
+            [shared(0.0)],
+            settings=CondenseSettings(images_per_class=2, steps=4, lr=0.02, pool=pool),
+            **run,
+        )[0]
+        for pool in (None, PoolSettings(size=2))
     )
     assert not torch.equal(plain.synthetic.x, pooled.synthetic.x)
 
 
 def test_a_release_has_no_pool(moments):
-    settings = CondenseSettings(per_class=2, steps=1, pool=1)
+    settings = CondenseSettings(images_per_class=2, steps=1, pool=PoolSettings(size=1))
     with pytest.raises(StudyError, match="needs records"):
-        condense(
-            [Task(robust_share=0.0)],
-            evidence=moments,
-            objectives=(Generalization(FeatureMean()),),
-            settings=settings,
-        )
+        condense([ALONE], evidence=moments, losses=ERROR, settings=settings)
 
 
 ALIVE = weakref.WeakSet()
@@ -222,7 +260,7 @@ class Watched(Generalization):
 
 def test_one_graph_at_a_time_is_held(samples):
     watched = Watched()
-    run = {"evidence": samples, "objectives": (watched,)}
-    condense([Task(robust_share=0.0)], settings=CondenseSettings(per_class=2, steps=3), **run)
+    run = {"evidence": samples, "losses": (watched,)}
+    condense([ALONE], settings=CondenseSettings(images_per_class=2, steps=3), **run)
     assert len(watched.graphs) > 10
     assert max(watched.graphs) <= 1

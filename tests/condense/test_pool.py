@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from moc.networks.bank import Bank
 from moc.condense.pool import Pool
-from moc.data.vault import DataInfo
-from moc.networks import NetworkSpec
+from moc.condense.settings import PoolSettings
+from moc.data.declared import DataInfo
+from moc.networks.architectures import parse_network
+from moc.networks.bank import Bank
 
 INFO = DataInfo(
     name="blobs",
@@ -17,7 +18,7 @@ INFO = DataInfo(
     mean=(0.5,),
     std=(0.5,),
 )
-BANK = Bank(info=INFO, specs=(NetworkSpec.parse("convnet2-w8"),), seed=3)
+BANK = Bank(info=INFO, networks=(parse_network("convnet2-w8"),), seed=3)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def records():
 
 
 def make(size=2, age=6, inner=3, seed=0):
-    return Pool(BANK, size=size, age=age, inner=inner, seed=seed)
+    return Pool(BANK, PoolSettings(size=size, age=age, inner=inner), seed=seed)
 
 
 def loss(member, records):
