@@ -9,18 +9,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moc.networks.bank import Bank
 from moc.data.augment import Augmentation
-from moc.data.vault import DataInfo
-from moc.networks import NetworkSpec
+from moc.data.declared import DataInfo
+from moc.networks.architectures import parse_network
+from moc.networks.bank import Bank, encode
 
 IMAGES = DataInfo(name="toy", shape=(1, 8, 8), classes=("a", "b", "c"), count=10)
 VECTORS = DataInfo(name="toy", shape=(5,), classes=("a", "b"), count=10)
-SPECS = (NetworkSpec.parse("convnet2-w8"), NetworkSpec.parse("mlp1-w12"))
+NETWORKS = (parse_network("convnet2-w8"), parse_network("mlp1-w12"))
 
 
 def bank(info=IMAGES, **changes) -> Bank:
-    return Bank(**{"info": info, "specs": SPECS, "seed": 3, **changes})
+    return Bank(**{"info": info, "networks": NETWORKS, "seed": 3, **changes})
 
 
 def records(n, info=IMAGES, seed=0):
@@ -104,8 +104,8 @@ def test_siamese_augmentation_is_one_draw_for_all_records():
 
 
 def test_vectors_are_never_augmented():
-    specs = (NetworkSpec.parse("mlp1-w6"),)
-    one = bank(VECTORS, specs=specs, augmentation=Augmentation.dsa(False)).member(0)
+    networks = (parse_network("mlp1-w6"),)
+    one = bank(VECTORS, networks=networks, augmentation=Augmentation.dsa(False)).member(0)
     assert one.draw is None
     assert one(records(3, VECTORS)).shape == (3, 6)
 
@@ -129,3 +129,13 @@ def test_without_a_narrower_width_compact_is_the_identity(width):
     features = records(3).flatten(1)
     assert member.compact(features) is features
     assert member.compact_dimension == member.dimension
+
+
+def test_sets_are_encoded_as_they_would_be_alone():
+    member = bank().member(0)
+    x = torch.stack([records(4, seed=s) for s in range(3)])
+    labels = torch.eye(3)[torch.tensor([0, 1, 2, 0])].repeat(3, 1, 1)
+    found = encode(x, labels, member)
+    assert found.member is member
+    assert found.features.shape == (3, 4, member.dimension)
+    torch.testing.assert_close(found.features, torch.stack([member(one) for one in x]))

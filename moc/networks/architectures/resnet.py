@@ -6,7 +6,7 @@ import math
 import re
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -27,8 +27,15 @@ class ResNet(Architecture):
     """
 
     kind: Literal["resnet"] = "resnet"
-    depth: int = Field(default=8, gt=2, multiple_of=2)
+    depth: int = Field(default=8, gt=2)
     width: int = Field(default=16, gt=0)
+
+    @field_validator("depth")
+    @classmethod
+    def _whole_blocks(cls, value: int) -> int:
+        if value % 6 != 2:
+            raise ValueError(f"a depth of 8, 14, 20, ... expected, found {value}")
+        return value
 
     @property
     @override

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moc.data import DataInfo
+from moc.data.declared import DataInfo
 from moc.errors import StudyError
-from moc.networks import Ensembles, NetworkSpec, build
+from moc.networks.architectures import ARCHITECTURES, default_network, parse_network
+from moc.networks.architectures.convnet import ConvNet
+from moc.networks.network import Ensembles, build
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
@@ -29,7 +31,7 @@ def records(n, info=SMALL, seed=0):
 
 
 def weights(name, seed, info=SMALL):
-    network = build(NetworkSpec.parse(name), info, seed=seed)
+    network = build(parse_network(name), info, seed=seed)
     return torch.cat([parameter.flatten() for parameter in network.parameters()])
 
 
@@ -48,13 +50,36 @@ def weights(name, seed, info=SMALL):
     )
 )
 def test_parsing_inverts_naming(name):
-    spec = NetworkSpec.parse(name)
+    spec = parse_network(name)
     assert spec.name == name
-    assert NetworkSpec.parse(spec.name) == spec
+    assert parse_network(spec.name) == spec
+
+
+def test_every_architecture_is_tested():
+    assert {parse_network(name).kind for name in NAMES} == set(ARCHITECTURES.parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_says_what_the_short_name_says(name):
+    architecture = parse_network(name)
+    assert ARCHITECTURES.make(architecture.model_dump()) == architecture
+
+
+def test_no_table_says_what_no_name_can_say():
+    with pytest.raises(StudyError, match="depth"):
+        ARCHITECTURES.make({"kind": "resnet", "depth": 10})
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [((7,), "mlp2-w128"), ((1, 8, 8), "convnet2-w32"), ((3, 28, 28), "convnet3-w32")],
+)
+def test_the_light_network_fits_the_records(shape, name):
+    assert default_network(replace(SMALL, shape=shape)).name == name
 
 
 def test_the_default_is_the_network_of_the_field():
-    assert NetworkSpec() == NetworkSpec.parse("convnet3-w128")
+    assert ConvNet() == parse_network("convnet3-w128")
 
 
 @pytest.mark.parametrize(
@@ -67,12 +92,12 @@ def test_the_default_is_the_network_of_the_field():
 )
 def test_other_names_are_refused(text):
     with pytest.raises(StudyError, match="A network such as"):
-        NetworkSpec.parse(text)
+        parse_network(text)
 
 
 def test_the_network_of_the_field_has_its_published_size():
     info = replace(SMALL, shape=(1, 28, 28), classes=tuple("0123456789"))
-    network = build(NetworkSpec(), info, seed=0)
+    network = build(ConvNet(), info, seed=0)
     assert network.features == 2048
     assert network.embed(records(2, info)).shape == (2, 2048)
     assert network(records(2, info)).shape == (2, 10)
@@ -95,7 +120,7 @@ def test_the_seed_alone_decides_the_weights(name):
 
 
 def test_the_law_of_the_weights_is_that_of_pytorch():
-    spec = NetworkSpec.parse("mlp1-w400")
+    spec = parse_network("mlp1-w400")
     ours = build(spec, SMALL, seed=0).body[1]
     theirs = torch.nn.Linear(64, 400)
     assert abs(ours.weight.std() / theirs.weight.std() - 1) < 0.03
@@ -106,7 +131,7 @@ def test_the_law_of_the_weights_is_that_of_pytorch():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_record_is_embedded_as_if_it_were_alone(name):
-    network = build(NetworkSpec.parse(name), SMALL, seed=0)
+    network = build(parse_network(name), SMALL, seed=0)
     x = records(6)
     together = network.embed(x)
     alone = torch.cat([network.embed(x[k : k + 1]) for k in range(6)])
@@ -118,7 +143,7 @@ def test_a_record_is_embedded_as_if_it_were_alone(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_normalisation_happens_inside(name):
-    spec = NetworkSpec.parse(name)
+    spec = parse_network(name)
     inside = build(spec, replace(SMALL, mean=(0.3,), std=(0.4,)), seed=0)
     outside = build(spec, replace(SMALL, mean=(0.0,), std=(1.0,)), seed=0)
     x = records(4)
@@ -129,14 +154,14 @@ def test_normalisation_happens_inside(name):
 def test_normalisation_is_by_channel():
     info = replace(SMALL, shape=(3, 8, 8), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0))
     x = torch.tensor([0.1, 0.2, 0.3]).reshape(1, 3, 1, 1).expand(2, 3, 8, 8)
-    embedded = build(NetworkSpec.parse("linear"), info, seed=0).embed(x + 1)
+    embedded = build(parse_network("linear"), info, seed=0).embed(x + 1)
     expected = torch.tensor([1.0, 0.5, 0.25]).repeat_interleave(64).expand(2, -1)
     assert torch.allclose(embedded, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("depth", range(1, 7))
 def test_features_of_any_depth_tell_small_images_apart(depth):
-    network = build(NetworkSpec(width=16, depth=depth), SMALL, seed=0)
+    network = build(ConvNet(width=16, depth=depth), SMALL, seed=0)
     a, b = network.embed(records(2))
     assert network.features == len(a)
     assert (a - b).norm() > 1e-3 * a.norm()
@@ -145,21 +170,21 @@ def test_features_of_any_depth_tell_small_images_apart(depth):
 
 @pytest.mark.parametrize("name", ["mlp2-w16", "linear"])
 def test_vectors_go_through_networks_without_convolutions(name):
-    network = build(NetworkSpec.parse(name), VECTORS, seed=0)
+    network = build(parse_network(name), VECTORS, seed=0)
     assert network(records(5, VECTORS)).shape == (5, 2)
 
 
 @pytest.mark.parametrize("name", ["convnet3-w8", "resnet8-w8"])
 def test_convolutions_of_vectors_are_refused(name):
     with pytest.raises(StudyError, match=r"needs images.*Use an mlp"):
-        build(NetworkSpec.parse(name), VECTORS, seed=0)
+        build(parse_network(name), VECTORS, seed=0)
 
 
 @pytest.mark.parametrize(("depth", "expected"), [(20, 269_722), (14, 172_506)])
 def test_the_resnet_has_its_known_size(depth, expected):
     """0.27 million weights at depth 20, as published for CIFAR-10 (arXiv 1512.03385, table 6)."""
     info = replace(SMALL, shape=(3, 32, 32), classes=tuple("0123456789"))
-    network = build(NetworkSpec.parse(f"resnet{depth}-w16"), info, seed=0)
+    network = build(parse_network(f"resnet{depth}-w16"), info, seed=0)
     shortcuts = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64  # the paper's have no weights on CIFAR-10
     assert sum(p.numel() for p in network.parameters()) - shortcuts == expected
     assert network.features == 64
@@ -168,13 +193,13 @@ def test_the_resnet_has_its_known_size(depth, expected):
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (1, 5, 7), (2, 1, 3)])
 def test_resnets_take_images_of_any_size(shape):
     info = replace(SMALL, shape=shape)
-    a, b = build(NetworkSpec.parse("resnet14-w6"), info, seed=0).embed(records(2, info))
+    a, b = build(parse_network("resnet14-w6"), info, seed=0).embed(records(2, info))
     assert len(a) == 24
     assert (a - b).norm() > 1e-3 * a.norm() > 0
 
 
 def test_a_residual_block_without_weights_passes_its_input_on():
-    network = build(NetworkSpec.parse("resnet8-w8"), SMALL, seed=0)
+    network = build(parse_network("resnet8-w8"), SMALL, seed=0)
     block = network.body[3]
     for parameter in block.inner.parameters():
         torch.nn.init.zeros_(parameter)
@@ -185,7 +210,7 @@ def test_a_residual_block_without_weights_passes_its_input_on():
 @pytest.mark.parametrize("name", ["convnet2-w8-half", "mlp2-w8-half"])
 def test_half_networks_see_block_averages_only(name):
     info = replace(SMALL, shape=(1, 12, 12))
-    network = build(NetworkSpec.parse(name), info, seed=0)
+    network = build(parse_network(name), info, seed=0)
     x = records(4, info)
     blurred = torch.nn.functional.avg_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(network(x), network(blurred))
@@ -194,11 +219,11 @@ def test_half_networks_see_block_averages_only(name):
 
 def test_vectors_cannot_be_halved():
     with pytest.raises(StudyError, match="needs images"):
-        build(NetworkSpec.parse("mlp2-w8-half"), VECTORS, seed=0)
+        build(parse_network("mlp2-w8-half"), VECTORS, seed=0)
 
 
 def test_each_set_asks_the_ensemble_of_its_own_rung():
-    first, second, third = (build(NetworkSpec.parse("linear"), SMALL, seed=s) for s in range(3))
+    first, second, third = (build(parse_network("linear"), SMALL, seed=s) for s in range(3))
     x = torch.stack([records(4, seed=s) for s in range(3)])
     found = Ensembles([[first, second], [third]])(x, (1, 0, 5))
     torch.testing.assert_close(found[0], third(x[0]).softmax(-1))
