@@ -2,7 +2,7 @@
 
 They show real records, so they carry no privacy whatever they were chosen from. They may be made
 from T in an open study, and in a private one only from records declared public; which records are
-handed out is the evidence layer's business (`moc.privacy.reference`).
+handed out is the evidence layer's business (`moc.privacy.held_out`).
 """
 
 from __future__ import annotations

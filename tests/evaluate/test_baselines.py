@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moc.data import DataInfo, Decoder
+from moc.data.declared import DataInfo
+from moc.data.decoder import Decoder
 from moc.errors import DataError, StudyError
-from moc.evaluate import BASELINES, DECODED, select
+from moc.evaluate.baselines import BASELINES, DECODED, select
 
 INFO = DataInfo(name="points", shape=(3,), classes=("a", "b"), count=40)
 
@@ -32,7 +33,7 @@ def test_each_class_gives_as_many_different_records_of_its_own(name, seed, per_c
     assert torch.equal(y[rows], chosen.labels.argmax(1))
     assert chosen.labels.sum(0).tolist() == [per_class, per_class]
     assert set(chosen.labels.flatten().tolist()) == {0.0, 1.0}
-    assert chosen.decoder.factor == 1
+    assert chosen.decoder.multi_formation == 1
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -125,7 +126,7 @@ def test_kmeans_gets_by_with_equal_records():
 
 def shrunk(x, info):
     y = torch.arange(len(x)) % 2
-    return select(DECODED, x, y, info, per_class=2, seed=0, decoder=Decoder(factor=2))
+    return select(DECODED, x, y, info, per_class=2, seed=0, decoder=Decoder(multi_formation=2))
 
 
 @pytest.mark.parametrize(("factor", "side"), [(2, 8), (2, 7), (3, 10)])
@@ -133,9 +134,11 @@ def test_packed_records_decode_to_what_was_packed(factor, side):
     info = replace(INFO, shape=(1, side, side))
     greys = torch.linspace(0, 1, 40)
     x, y = greys[:, None, None, None].expand(-1, 1, side, side), torch.arange(40) % 2
-    chosen = select(DECODED, x, y, info, per_class=2, seed=0, decoder=Decoder(factor=factor))
+    chosen = select(
+        DECODED, x, y, info, per_class=2, seed=0, decoder=Decoder(multi_formation=factor)
+    )
     assert chosen.x.shape == (4, 1, side, side)
-    assert chosen.decoder.factor == factor
+    assert chosen.decoder.multi_formation == factor
     images, labels = chosen.training_records()
     values = images.flatten(1)
     assert len(values) == 4 * factor**2
@@ -149,7 +152,7 @@ def test_packed_records_decode_to_what_was_packed(factor, side):
 def test_copies_are_of_the_same_records_as_without_them():
     info = replace(INFO, shape=(1, 4, 4))
     data, options = points(0, shape=(1, 4, 4)), {"per_class": 3, "seed": 0}
-    copied = select(DECODED, *data, info, decoder=Decoder(copies=5), **options)
+    copied = select(DECODED, *data, info, decoder=Decoder(noise_copies=5), **options)
     assert torch.equal(copied.x, select("random", *data, info, **options).x)
     assert len(copied.training_records()[0]) == 5 * len(copied)
 
@@ -159,7 +162,13 @@ def test_packing_keeps_where_things_are():
     x = torch.zeros(16, 1, 8, 8)
     x[:, :, :4, 4:] = 1.0  # bright in the upper right
     chosen = select(
-        DECODED, x, torch.arange(16) % 2, info, per_class=2, seed=0, decoder=Decoder(factor=2)
+        DECODED,
+        x,
+        torch.arange(16) % 2,
+        info,
+        per_class=2,
+        seed=0,
+        decoder=Decoder(multi_formation=2),
     )
     images, _ = chosen.training_records()
     assert (images[:, 0, :3, 5:] == 1).all()
@@ -172,7 +181,13 @@ def test_packing_averages_what_it_shrinks():
     board = (torch.arange(8)[:, None] + torch.arange(8)) % 2
     x = board.float().expand(16, 1, 8, 8)
     chosen = select(
-        DECODED, x, torch.arange(16) % 2, info, per_class=2, seed=0, decoder=Decoder(factor=2)
+        DECODED,
+        x,
+        torch.arange(16) % 2,
+        info,
+        per_class=2,
+        seed=0,
+        decoder=Decoder(multi_formation=2),
     )
     assert (chosen.x == 0.5).all()
 
@@ -187,15 +202,15 @@ def test_a_class_with_too_few_records_is_named(name, factor):
     y[:-2] = 0
     y[-2:] = 1
     with pytest.raises(DataError, match="class 'b' has 2"):
-        select(name, x, y, info, per_class=3, seed=0, decoder=Decoder(factor=factor))
+        select(name, x, y, info, per_class=3, seed=0, decoder=Decoder(multi_formation=factor))
 
 
 @pytest.mark.parametrize(("name", "factor"), [("best", 1), ("random", 2), (DECODED, 1)])
 def test_baselines_that_do_not_exist_are_refused(name, factor):
     with pytest.raises(StudyError, match=name):
-        select(name, *points(0), INFO, per_class=2, seed=0, decoder=Decoder(factor=factor))
+        select(name, *points(0), INFO, per_class=2, seed=0, decoder=Decoder(multi_formation=factor))
 
 
 def test_vectors_cannot_be_packed():
     with pytest.raises(DataError, match="needs images"):
-        select(DECODED, *points(0), INFO, per_class=2, seed=0, decoder=Decoder(factor=2))
+        select(DECODED, *points(0), INFO, per_class=2, seed=0, decoder=Decoder(multi_formation=2))

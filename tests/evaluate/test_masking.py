@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
-from moc.attacks import Attack, AttackError, Threat
+from moc.attacks import AttackError, Threat
+from moc.attacks.gradient import PgdCe
 from moc.evaluate.masking import (
     alike,
     falling,
@@ -98,7 +99,7 @@ def honest(data):
 @pytest.fixture(scope="module")
 def others(data):
     """What a report transfers from: a plainly and an adversarially trained network."""
-    return trained(data, seed=1), trained(data, seed=2, attack=Attack(name="pgd-ce", steps=3))
+    return trained(data, seed=1), trained(data, seed=2, attack=PgdCe(steps=3))
 
 
 @pytest.fixture

@@ -10,20 +10,22 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
-from moc.attacks import Attack, AttackError, Threat
-from moc.evaluate.robust import (
-    FAST,
-    FULL,
-    PRIVATE,
-    STANDARD,
-    Suite,
-    correct,
-    correct_under_attack,
-    curve,
-    robust_result,
+from moc.attacks import AttackError, Threat
+from moc.attacks.gradient import PgdCe
+from moc.evaluate.robust import BATCH, Robustness, correct
+from moc.evaluate.suites import (
+    SUITES,
+    CustomSuite,
+    FastSuite,
+    FullSuite,
+    PrivateSuite,
+    StandardSuite,
 )
 
-SUITES = pytest.mark.parametrize("suite", [PRIVATE, FAST, STANDARD], ids=lambda suite: suite.name)
+PRIVATE = PrivateSuite()
+EVERY_SUITE = pytest.mark.parametrize(
+    "suite", [PRIVATE, FastSuite(), StandardSuite()], ids=lambda suite: suite.kind
+)
 THREATS = pytest.mark.parametrize(
     "threat", [Threat(eps=0.05), Threat(norm="L2", eps=0.3)], ids=lambda threat: threat.norm
 )
@@ -72,12 +74,17 @@ def records(network):
     return x, y
 
 
+def set_on(network, suite, threat, *, classes=4, seed=0, batch=BATCH):
+    return Robustness(
+        model=network, suite=suite, threat=threat, classes=classes, seed=seed, batch=batch
+    )
+
+
 def run(network, records, suite, threat, **options):
-    options = {"classes": 4, "seed": 0, **options}
-    return robust_result(network, *records, suite=suite, threat=threat, **options)
+    return set_on(network, suite, threat, **options).result(*records)
 
 
-@SUITES
+@EVERY_SUITE
 @THREATS
 def test_outcomes_are_nested(network, records, suite, threat):
     result = run(network, records, suite, threat)
@@ -95,13 +102,13 @@ def test_outcomes_are_nested(network, records, suite, threat):
 def test_worst_case_is_the_intersection_of_the_attacks(network, records, threat):
     result = run(network, records, PRIVATE, threat)
     alone = [
-        run(network, records, Suite(name="one", attacks=(attack,)), threat).robust
+        run(network, records, CustomSuite(attacks=(attack,)), threat).robust
         for attack in PRIVATE.attacks
     ]
     assert torch.equal(result.robust, alone[0] & alone[1])
 
 
-@SUITES
+@EVERY_SUITE
 @THREATS
 def test_no_budget_costs_nothing(network, records, suite, threat):
     result = run(network, records, suite, Threat(norm=threat.norm, eps=0.0))
@@ -121,13 +128,13 @@ def test_a_linear_network_gets_its_exact_worst_case(norm):
     reach = (weight[y][:, None] - weight).norm(p=1 if norm == "Linf" else 2, dim=2)
     gaps = logits.gather(1, y[:, None]) - logits - threat.eps * reach
     worst = gaps.scatter(1, y[:, None], math.inf).amin(1)
-    robust = run(model, (x, y), STANDARD, threat).robust
+    robust = run(model, (x, y), StandardSuite(), threat).robust
     clear = worst.abs() > 0.05
     assert 10 < (worst > 0).sum() < 70
     assert torch.equal(robust[clear], (worst > 0)[clear])
 
 
-@SUITES
+@EVERY_SUITE
 def test_the_seed_decides_everything(network, records, suite):
     torch.manual_seed(1)
     first = run(network, records, suite, Threat(eps=0.05), seed=3)
@@ -137,9 +144,8 @@ def test_the_seed_decides_everything(network, records, suite):
 
 
 def test_only_the_shorthand_is_shorter(network, records):
-    options = {"suite": FAST, "threat": Threat(eps=0.05), "classes": 4, "seed": 0}
-    robust = correct_under_attack(network, *records, **options)
-    assert torch.equal(robust, robust_result(network, *records, **options).robust)
+    attacked = set_on(network, FastSuite(), Threat(eps=0.05))
+    assert torch.equal(attacked.correct(*records), attacked.result(*records).robust)
 
 
 # One record on its own
@@ -167,7 +173,7 @@ def test_private_calls_have_one_shape(network, records, count):
 
 def test_which_suites_are_per_record():
     assert PRIVATE.per_record
-    assert not any(suite.per_record for suite in (FAST, STANDARD, FULL))
+    assert not any(suite().per_record for suite in (FastSuite, StandardSuite, FullSuite))
 
 
 # Time is not spent on what is decided
@@ -176,13 +182,15 @@ def test_which_suites_are_per_record():
 def test_wrong_records_are_not_attacked(records):
     x, _ = records
     seen = Counting(Shrug())
-    result = run(seen, (x, torch.ones(60, dtype=torch.long)), FULL, Threat(eps=0.1), batch=60)
+    result = run(
+        seen, (x, torch.ones(60, dtype=torch.long)), FullSuite(), Threat(eps=0.1), batch=60
+    )
     assert seen.calls == 1
     assert not result.robust.any()
 
 
 def test_the_full_suite_is_autoattack_at_its_own_strength():
-    assert [attack.label for attack in FULL.attacks] == [
+    assert [attack.label for attack in FullSuite().attacks] == [
         "apgd-ce-100",
         "apgd-t-100",
         "fab-t-100",
@@ -216,19 +224,18 @@ def test_logits_that_are_no_numbers_are_wrong(records):
 # The curve
 
 
-@SUITES
+@EVERY_SUITE
 @THREATS
 def test_the_curve_falls_from_clean_to_nothing(network, records, suite, threat):
     threats = [Threat(norm=threat.norm, eps=threat.eps * k) for k in (0.0, 0.5, 1.0, 8.0)]
-    options = {"suite": suite, "classes": 4, "seed": 0}
-    result = curve(network, *records, threats=threats, **options)
-    assert result.threats == tuple(threats)
-    assert torch.equal(result.robust[0], correct(network, *records))
-    assert (result.robust[1:] <= result.robust[:-1]).all()
-    shares = result.robust.float().mean(1)
+    rows = set_on(network, suite, threat).curve(*records, threats)
+    assert rows.shape == (4, 60)
+    assert torch.equal(rows[0], correct(network, *records))
+    assert (rows[1:] <= rows[:-1]).all()
+    shares = rows.float().mean(1)
     assert shares[1] > shares[2] > shares[3]
-    single = robust_result(network, *records, threat=threats[1], **options).robust
-    assert torch.equal(result.robust[1], single)
+    single = run(network, records, suite, threats[1]).robust
+    assert torch.equal(rows[1], single)
 
 
 @pytest.mark.parametrize(
@@ -242,13 +249,18 @@ def test_the_curve_falls_from_clean_to_nothing(network, records, suite, threat):
 )
 def test_budgets_that_do_not_rise_are_refused(network, records, threats):
     with pytest.raises(AttackError, match="Rising budgets"):
-        curve(network, *records, threats=threats, suite=PRIVATE, classes=4, seed=0)
+        set_on(network, PRIVATE, Threat(eps=0.1)).curve(*records, threats)
 
 
-@pytest.mark.parametrize("attacks", [(), (Attack(name="pgd-ce", steps=5),) * 2])
+@pytest.mark.parametrize("attacks", [(), (PgdCe(steps=5),) * 2])
 def test_suites_of_nothing_or_twice_the_same_are_refused(attacks):
-    with pytest.raises(AttackError, match="differ"):
-        Suite(name="odd", attacks=attacks)
+    with pytest.raises(ValueError, match=r"differ|at least 1"):
+        CustomSuite(attacks=attacks)
+
+
+def test_every_suite_but_ones_own_stands_as_it_is():
+    kinds = set(SUITES.parts) - {"custom"}
+    assert kinds == {SUITES.make(kind).kind for kind in kinds}
 
 
 # Against the reference implementation
@@ -272,7 +284,7 @@ def test_the_full_suite_agrees_with_the_official_autoattack(threat, confidence):
         F.cross_entropy(confidence * model(x[:1000]), y[:1000]).backward()
         optimizer.step()
     x, y = x[1000:1500], y[1000:1500]
-    ours = robust_result(model, x, y, suite=FULL, threat=threat, classes=10, seed=0).robust
+    ours = set_on(model, FullSuite(), threat, classes=10).correct(x, y)
     reference = official.AutoAttack(model, norm=threat.norm, eps=threat.eps, device="cpu", seed=0)
     found, *_ = reference.run_standard_evaluation(x, y, batch_size=500)
     theirs = correct(model, found, y)

@@ -6,15 +6,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from moc.attacks import Threat
-from moc.data import Decoder, SyntheticSet, one_hot
+from moc.attacks.threat import Threat
+from moc.data.decoder import Decoder
+from moc.data.synthetic import SyntheticSet, one_hot
 from moc.errors import StudyError
-from moc.evaluate import fit, make_protocol, select, train
-from moc.evaluate.protocol import TRAINING_ATTACK
-from moc.evaluate.robust import FAST, correct, correct_under_attack
+from moc.evaluate.baselines import select
+from moc.evaluate.protocols.base import ADVERSARIAL
+from moc.evaluate.protocols.fast import Fast
+from moc.evaluate.robust import Robustness, correct
+from moc.evaluate.suites import FastSuite
+from moc.networks.network import build
+from moc.networks.train import fit, train
+from moc.privacy.held_out import reference_records
 from moc.privacy.ledger import Ledger
-from moc.privacy.reference import reference_records
-from moc.networks import build
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def few(records):
 
 def protocol_of(info, **overrides):
     short = {"network": "convnet2-w16", "epochs": 5, "augmentation": "none", "lr": 0.05}
-    return make_protocol("fast", info, Threat(eps=0.1), **{**short, **overrides})
+    return Fast(**{**short, **overrides}).resolve(info, Threat(eps=0.1))
 
 
 def weights(network):
@@ -45,7 +49,7 @@ def weights(network):
 
 
 @pytest.mark.parametrize(
-    "overrides", [{}, {"batch": 8}, {"augmentation": "dsa"}, {"training": "adversarial"}], ids=str
+    "overrides", [{}, {"batch": 8}, {"augmentation": "dsa"}, {"attack": ADVERSARIAL}], ids=str
 )
 def test_the_seed_decides_everything(few, info, overrides):
     x, y = few
@@ -88,10 +92,9 @@ def test_hard_labels_are_one_hot_rows(few, info, batch):
 @pytest.mark.parametrize("augmentation", ["none", "dsa"])
 def test_adversarial_training_without_a_budget_is_plain_training(few, info, augmentation):
     x, y = few
-    plain = replace(
-        protocol_of(info, augmentation=augmentation, epochs=1), threat=Threat(eps=0.0)
-    )  # one step: after it the seed of the attack has moved the generator of the draws
-    attacked = replace(plain, training="adversarial")
+    # One step: after it the seed of the attack has moved the generator of the draws.
+    plain = protocol_of(info, augmentation=augmentation, epochs=1)
+    attacked = plain.model_copy(update={"attack": ADVERSARIAL, "threat": Threat(eps=0.0)})
     assert torch.equal(
         weights(fit(x, y, info, plain, seed=0)), weights(fit(x, y, info, attacked, seed=0))
     )
@@ -101,14 +104,14 @@ def test_adversarial_training_is_sgd_on_frozen_attacks_of_the_current_network(fe
     """The oracle: one step of each epoch written out; the attack's seeds are the generator's."""
     x, y = few
     labels = F.one_hot(y, 10) * 0.7 + 0.03
-    protocol = protocol_of(info, epochs=3, training="adversarial")
+    protocol = protocol_of(info, epochs=3, attack=ADVERSARIAL)
     generator = torch.Generator().manual_seed(5)
     network = build(protocol.network, info, seed=5).train()
     sgd = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(sgd, [2])
     for _ in range(3):
         seed = int(torch.randint(2**31, (), generator=generator))
-        attacked = TRAINING_ATTACK(network, x, y, threat=protocol.threat, classes=10, seed=seed)
+        attacked = ADVERSARIAL(network, x, y, threat=protocol.threat, classes=10, seed=seed)
         assert (attacked - x).abs().max() > 0.09
         sgd.zero_grad()
         (-(labels * network(attacked).log_softmax(1)).sum(1).mean()).backward()
@@ -125,7 +128,7 @@ def test_adversarial_training_is_sgd_on_frozen_attacks_of_the_current_network(fe
 
 def test_attacks_of_augmented_records_are_attacks_of_records_in_the_pixel_range(few, info):
     """DSA leaves [0, 1], which no attack accepts: what is attacked lies before it."""
-    protocol = protocol_of(info, augmentation="dsa", training="adversarial", epochs=8)
+    protocol = protocol_of(info, augmentation="dsa", attack=ADVERSARIAL, epochs=8)
     assert weights(fit(*few, info, protocol, seed=0)).isfinite().all()
 
 
@@ -133,25 +136,13 @@ def test_adversarial_training_on_real_digits_resists_more_than_plain_training(re
     x, y = records
     synthetic = select("random", x[:1000], y[:1000], info, per_class=10, seed=0)
     robust = {}
-    for training in ("plain", "adversarial"):
-        protocol = make_protocol(
-            "fast", info, Threat(eps=0.1), network="convnet2-w16", training=training
-        )
-        network = train(synthetic, protocol, seed=0)
-        robust[training] = float(
-            correct_under_attack(
-                network,
-                x[1000:1200],
-                y[1000:1200],
-                suite=FAST,
-                threat=protocol.threat,
-                classes=10,
-                seed=0,
-            )
-            .float()
-            .mean()
-        )
-    assert robust["adversarial"] > robust["plain"] + 0.1
+    threat = Threat(eps=0.1)
+    for attack in (None, ADVERSARIAL):
+        training = Fast(network="convnet2-w16", attack=attack).resolve(info, threat)
+        network = train(synthetic, training, seed=0)
+        attacked = Robustness(model=network, suite=FastSuite(), threat=threat, classes=10, seed=0)
+        robust[attack] = float(attacked.correct(x[1000:1200], y[1000:1200]).float().mean())
+    assert robust[ADVERSARIAL] > robust[None] + 0.1
 
 
 def test_an_epoch_is_one_pass_in_a_fresh_order(few, info, monkeypatch):
@@ -202,7 +193,9 @@ def test_records_that_carry_gradients_get_none(few, info):
 
 def test_a_set_is_decoded_first(few, info):
     x, y = few
-    synthetic = SyntheticSet(info=info, x=x, labels=one_hot(y, 10), decoder=Decoder(factor=2))
+    synthetic = SyntheticSet(
+        info=info, x=x, labels=one_hot(y, 10), decoder=Decoder(multi_formation=2)
+    )
     tiles, labels = synthetic.training_records()
     assert len(tiles) == 120
     protocol = protocol_of(info, batch=50)
@@ -220,5 +213,5 @@ def test_vectors_cannot_be_augmented(info):
 def test_ten_real_digits_a_class_teach_the_rest(records, info):
     x, y = records
     synthetic = select("random", x[:1000], y[:1000], info, per_class=10, seed=0)
-    network = train(synthetic, make_protocol("fast", info, Threat(eps=0.1)), seed=0)
+    network = train(synthetic, Fast().resolve(info, Threat(eps=0.1)), seed=0)
     assert correct(network, x[1000:], y[1000:]).float().mean() > 0.9

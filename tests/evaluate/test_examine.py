@@ -5,16 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moc.attacks import Threat
+from moc.attacks.threat import Threat
 from moc.data.vault import as_unit
 from moc.errors import PrivacyError
-from moc.evaluate import make_protocol, select, train
-from moc.evaluate.examination import CURVE, SHARES, budgets, examine
-from moc.evaluate.robust import SUITES, correct, correct_under_attack
-from moc.evaluate.scoring import estimates
-from moc.privacy.held_out import HeldOut
-from moc.privacy.ledger import Budget, Ledger
-from moc.privacy.reference import reference_records
+from moc.evaluate.baselines import select
+from moc.evaluate.examine import CURVE, SHARES, budgets, examine
+from moc.evaluate.measure import error_estimate
+from moc.evaluate.protocols.fast import Fast
+from moc.evaluate.robust import Robustness, correct
+from moc.evaluate.suites import FastSuite
+from moc.networks.train import train
+from moc.privacy.access import Budget
+from moc.privacy.held_out import HeldOut, Rates, reference_records
+from moc.privacy.ledger import Ledger
+
+THREAT = Threat(eps=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -25,33 +30,36 @@ def parts(digits):
     ledger.own("test", test)
     x, y = reference_records(ledger, "train")
     synthetic = select("random", x, y, info, per_class=3, seed=0)
-    protocol = make_protocol("fast", info, Threat(eps=0.1), epochs=20, network="convnet2-w8")
-    return synthetic, protocol, HeldOut(ledger, "test")
+    training = Fast(epochs=20, network="convnet2-w8").resolve(info, THREAT)
+    return synthetic, {"training": training, "threat": THREAT}, HeldOut(ledger, "test")
 
 
 def test_the_curve_ends_are_the_clean_errors_and_its_middle_the_robust_ones(parts):
-    synthetic, protocol, held_out = parts
-    found = examine(synthetic, protocol=protocol, held_out=held_out, seeds=(5, 6), checked=False)
+    synthetic, how, held_out = parts
+    found = examine(synthetic, **how, held_out=held_out, seeds=(5, 6), checked=False)
     assert found.checks == ()
     assert found.counts.sums.shape == (2, len(SHARES))
     x, y = held_out.examine(60)
     for row, seed in zip(found.counts.sums, (5, 6), strict=True):
-        network = train(synthetic, protocol, seed=seed)
+        network = train(synthetic, how["training"], seed=seed)
         assert row[0] == correct(network, x, y).sum()
         assert (row.diff() <= 0).all()
-        alone = correct_under_attack(
-            network, x, y, suite=CURVE, threat=protocol.threat, classes=10, seed=seed
-        )
+        attacked = Robustness(model=network, suite=CURVE, threat=THREAT, classes=10, seed=seed)
+        alone = attacked.correct(x, y)
         # But for random starts, and for records that only a smaller budget found.
         assert abs(row[SHARES.index(1.0)] - alone.sum()) <= 2
-    errors = estimates(held_out.publish(found.counts))
-    assert [e.mean for e in errors] == pytest.approx((1 - found.counts.sums.mean(0) / 60).tolist())
+    rates = held_out.publish(found.counts)
+    errors = [
+        error_estimate(Rates(values=column, noise=rates.noise, records=rates.records)).mean
+        for column in rates.values.split(1, dim=1)
+    ]
+    assert errors == pytest.approx((1 - found.counts.sums.mean(0) / 60).tolist())
 
 
 def test_asked_for_checks_are_those_of_the_first_network(parts):
-    synthetic, protocol, held_out = parts
-    other = train(synthetic, protocol, seed=9)
-    options = {"protocol": protocol, "held_out": held_out, "checked": True}
+    synthetic, how, held_out = parts
+    other = train(synthetic, how["training"], seed=9)
+    options = {**how, "held_out": held_out, "checked": True}
     one = examine(synthetic, seeds=(5,), transfer_models=[other], **options)
     two = examine(synthetic, seeds=(5, 6), transfer_models=[other], **options)
     assert one.checks == two.checks
@@ -60,8 +68,10 @@ def test_asked_for_checks_are_those_of_the_first_network(parts):
 
 def test_a_set_on_which_training_diverges_fails_and_gets_nothing_right(parts):
     synthetic, _, held_out = parts
-    wild = make_protocol("fast", synthetic.info, Threat(eps=0.1), epochs=20, lr=1e30)
-    found = examine(synthetic, protocol=wild, held_out=held_out, seeds=(5,), checked=True)
+    wild = Fast(epochs=20, lr=1e30).resolve(synthetic.info, THREAT)
+    found = examine(
+        synthetic, training=wild, threat=THREAT, held_out=held_out, seeds=(5,), checked=True
+    )
     assert [check.passed for check in found.checks] == [False]
     assert not found.counts.sums.any()
 
@@ -77,16 +87,16 @@ def test_budgets_rise_from_nothing_through_the_threat_and_stay_in_the_range(eps)
 
 
 def test_the_curve_uses_the_gradient_attacks_of_the_search():
-    assert set(CURVE.attacks) < set(SUITES["fast"].attacks)
+    assert set(CURVE.attacks) < set(FastSuite().attacks)
 
 
 def test_private_records_are_shown_to_no_attack(digits, parts):
-    synthetic, protocol, _ = parts
+    synthetic, how, _ = parts
     ledger = Ledger(Budget(epsilon=8.0, delta=1e-5))
     ledger.own("validation", digits.split([60], seed=0)[0])
     paid = HeldOut(ledger, "validation", planned=2, noise_multiplier=20.0)
     with pytest.raises(PrivacyError, match="not handed out"):
-        examine(synthetic, protocol=protocol, held_out=paid, seeds=(5,), checked=True)
+        examine(synthetic, **how, held_out=paid, seeds=(5,), checked=True)
     with pytest.raises(PrivacyError, match="all of them"):
         paid.first(10)
 
@@ -97,5 +107,5 @@ def test_the_first_records_are_scored_as_if_there_were_no_others(parts):
     assert len(fewer) == 7
     assert len(held_out.first(None)) == len(held_out.first(10**9)) == len(held_out) == 60
     assert torch.equal(fewer.examine(10)[0], as_unit(held_out.examine(7)[0]))
-    rates = fewer.publish(fewer.count(lambda x, _y: torch.ones(len(x), 1, 1)))
+    rates = fewer.publish(fewer.count(lambda x, _y: torch.ones(len(x), 1, 1), bound=1.0))
     assert (float(rates.values), rates.records) == (1.0, 7)
