@@ -14,7 +14,7 @@ import torch
 from moc.search.engines.base import Engine
 from moc.search.space import Point, Space
 
-SPACES = {"two losses": Space.over("a", "b"), "three losses": Space.over("a", "b", "c")}
+TWO, THREE = Space.over("a", "b"), Space.over("a", "b", "c")
 
 
 def tell(engine: Engine, points: Sequence[Point]) -> None:
@@ -33,22 +33,14 @@ def distinct(space: Space, points: Sequence[Point]) -> bool:
     return bool(gaps[~np.eye(len(rows), dtype=bool)].min() >= Engine.tolerance)
 
 
+@pytest.mark.parametrize("objectives", [1, 2, 4])
+@pytest.mark.parametrize("space", [TWO, THREE], ids=["two losses", "three losses"])
 class EngineContract:
     """Subclasses give `make` with settings under which 4 results start the engine's own choice."""
 
     def make(self, space: Space, objectives: int, seed: int) -> Engine:  # noqa: ARG002
         """An engine of the kind that is tested."""
         raise AssertionError("name the engine")
-
-    @pytest.fixture(params=list(SPACES))
-    def space(self, request: pytest.FixtureRequest) -> Space:
-        """What is searched."""
-        return SPACES[request.param]
-
-    @pytest.fixture(params=[1, 3])
-    def objectives(self, request: pytest.FixtureRequest) -> int:
-        """How many objectives are measured."""
-        return request.param
 
     def started(self, space: Space, objectives: int, seed: int = 3) -> Engine:
         """An engine with four results."""
@@ -166,7 +158,12 @@ class EngineContract:
         np.testing.assert_equal(before[1], after[1])
         assert before[2] == after[2]
 
-    def test_refuses_a_negative_seed(self, space: Space, objectives: int) -> None:
-        """Seeds are public numbers from 0."""
-        with pytest.raises(ValueError, match="seed"):
-            self.make(space, objectives, -1)
+    def test_refuses_what_is_no_search(self, space: Space, objectives: int) -> None:
+        """A negative seed, nothing to measure, or a single loss."""
+        for arguments, fault in (
+            ((space, objectives, -1), "seed"),
+            ((space, 0, 0), "objective"),
+            ((Space.over("a"), objectives, 0), "coordinate"),
+        ):
+            with pytest.raises(ValueError, match=fault):
+                self.make(*arguments)

@@ -10,18 +10,18 @@ drawn from the training records with as many public seeds as `--subsets` says.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from statistics import mean, stdev
 
 import torch
+from robustness_subjects import read_config
 
-from moc.attacks import Threat
-from moc.data import load
 from moc.data.storage import load_set
-from moc.evaluate import fit, make_protocol, select
+from moc.evaluate.baselines import select
 from moc.evaluate.robust import correct
-from moc.evidence import Ledger, reference_records
+from moc.networks.train import fit
+from moc.privacy.held_out import reference_records
+from moc.privacy.ledger import Ledger
 
 SEED = 900_000  # networks that no study has used
 
@@ -35,13 +35,12 @@ def main() -> None:
     parser.add_argument("--subsets", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    config = json.loads((options.folder / "config.json").read_text())
-    source, path = config["data"]["source"], config["data"]["path"]
+    config = read_config(options.folder)
     ledger = Ledger(None)
     for part in ("train", "test"):
-        ledger.own(part, load(source, path=Path(path) if path else None, part=part))
+        ledger.own(part, config.data.source.load(part))
     info = ledger.info("train")
-    protocol = make_protocol(config["evaluate"]["protocol"], info, Threat(eps=0.0))
+    protocol = config.evaluate.protocol.resolve(info, config.threat)
     xt, yt = reference_records(ledger, "test")
 
     def errors(x: torch.Tensor, labels: torch.Tensor, networks: int) -> list[float]:
@@ -52,7 +51,7 @@ def main() -> None:
         synthetic = load_set(options.folder / "sets" / f"{name}.safetensors")
         show(name, errors(*synthetic.training_records(), options.networks))
     x, y = reference_records(ledger, "train")
-    per_class = config["condense"]["per_class"]
+    per_class = config.condense.images_per_class
     subsets = [
         select("random", x, y, info, per_class=per_class, seed=SEED + seed)
         for seed in range(options.subsets)

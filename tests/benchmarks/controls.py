@@ -17,25 +17,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from moc.attacks import Attack
+from moc.attacks.gradient import PgdCe
 from moc.attacks.victim import untouched
-from moc.networks.train import TeacherSettings, train_teachers
 from moc.errors import StudyError
+from moc.networks.train import TeacherSettings, train_teachers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from moc.attacks import Threat
-    from moc.condense.loop import Progress
-    from moc.networks.train import BatchSource
+    from moc.attacks.threat import Threat
     from moc.data.synthetic import SyntheticSet
-    from moc.evaluate.protocol import Protocol
-    from moc.networks import Network
+    from moc.networks.network import Network
+    from moc.networks.train import BatchSource, Progress, Training
 
 TOP = 0.68
 """Mean confidence of the labels of an adversarially trained teacher on Fashion-MNIST."""
 
-_STATIC = Attack(name="pgd-ce", steps=20, random_start=True)
+_STATIC = PgdCe(steps=20, random_start=True)
 
 
 def smoothed(real: SyntheticSet, *, top: float = TOP) -> SyntheticSet:
@@ -131,8 +129,9 @@ def inverted(
 
 def robust_reference(
     source: BatchSource,
-    protocol: Protocol,
+    training: Training,
     *,
+    threat: Threat,
     steps: int,
     seed: int,
     progress: Progress | None = None,
@@ -145,14 +144,19 @@ def robust_reference(
 
     Args:
         source: Batches of T, in an open study.
-        protocol: Gives architecture and threat.
+        training: Gives the architecture.
+        threat: What it is trained against.
         steps: Steps of SGD, see `TeacherSettings`.
         seed: Public seed of weights and batches.
         progress: Told after every step.
     """
-    settings = TeacherSettings(network=protocol.network, steps=steps)
     return train_teachers(
-        source, settings=settings, threat=protocol.threat, seed=seed, progress=progress
+        source,
+        network=training.network,
+        settings=TeacherSettings(steps=steps),
+        threat=threat,
+        seed=seed,
+        progress=progress,
     )[0]
 
 

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from moc.condense import Normalisation, Task, condense
-from moc.evaluate import make_protocol, score, select, to_scores
+from moc.evaluate.baselines import select
+from moc.evaluate.scoring import count_outcomes, estimates
 from moc.study.config import parse_config
-from moc.study.releases import threat_of
+from moc.study.context import StudyContext
 from moc.study.reporter import Silent
-from moc.study.setup import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,52 +36,32 @@ if TYPE_CHECKING:
     from moc.condense import Condensed
     from moc.data.synthetic import SyntheticSet
     from moc.study.config import StudyConfig
-    from moc.study.setup import Materials
 
-SOURCES: dict[str, dict[str, dict[str, Any]]] = {
+SOURCES: dict[str, dict[str, Any]] = {
     "digits": {
-        "data": {"train": 1197, "validation": 300, "test": 300},
-        "bank": {"networks": ["convnet2-w32"], "count": 4, "stages": 4, "steps": 100},
-        "objectives": {"batch": 256, "attacked": 64},
+        "data": {"source": "digits", "train": 1197, "validation": 300, "test": 300},
+        "evidence": {"kind": "samples", "networks": ["convnet2-w32"], "batch": 256},
         "teacher": {"network": "convnet2-w32", "steps": 300},
-        "condense": {"per_class": 10, "steps": 250, "lr": 0.02},
+        "condense": {"images_per_class": 10, "steps": 250, "lr": 0.02},
     },
     "fashion_mnist": {
-        "data": {"validation": 300, "test": 300},
-        "bank": {"networks": ["convnet3-w32"], "count": 2, "stages": 4, "steps": 60},
-        "objectives": {"batch": 128, "attacked": 64, "ridge": 0.05},
+        "data": {"source": "fashion_mnist", "validation": 300, "test": 300},
+        "evidence": {"kind": "samples", "networks": ["convnet3-w32"], "batch": 128},
         "teacher": {"network": "convnet3-w32", "steps": 200},
-        "condense": {"per_class": 10, "steps": 150, "lr": 0.03},
+        "condense": {"images_per_class": 10, "steps": 150, "lr": 0.03},
     },
 }
-ADVERSARIAL_BANK = {"pretrained": "adversarial"}
-ARMS: dict[str, dict[str, dict[str, Any]]] = {
-    "attack, ridge risk": {
-        "objectives": {"generalization": "ridge-risk", "adversarial": "attack"},
-    },
-    "attack, ridge risk, AT bank": {
-        "objectives": {"generalization": "ridge-risk", "adversarial": "attack"},
-        "bank": ADVERSARIAL_BANK,
-    },
-    "attack, feature mean, AT bank": {
-        "objectives": {"generalization": "feature-mean", "adversarial": "attack"},
-        "bank": ADVERSARIAL_BANK,
-    },
-    "attack, gradient matching, AT bank": {
-        # One attack serves all sets here, so it can afford the whole batch.
-        "objectives": {
-            "generalization": "gradient-matching",
-            "adversarial": "attack",
-            "attacked": 128,
-        },
-        "bank": ADVERSARIAL_BANK,
-    },
-    "teacher, ridge risk": {
-        "objectives": {"generalization": "ridge-risk", "adversarial": "teacher"},
-    },
-    "curvature, ridge risk": {
-        "objectives": {"generalization": "ridge-risk", "adversarial": "curvature"},
-    },
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "attack, ridge risk": ("ridge-risk", {"kind": "attacked"}),
+    "attack, feature mean": ("feature-mean", {"kind": "attacked"}),
+    # One attack serves all sets here, so it can afford the whole batch.
+    "attack, gradient matching": ("gradient-matching", {"kind": "attacked", "records": 128}),
+    "teacher, ridge risk": ("ridge-risk", {"kind": "teacher"}),
+    "attack with the teacher's labels, ridge risk": (
+        "ridge-risk",
+        {"kind": "attacked", "targets": "teachers"},
+    ),
+    "curvature, ridge risk": ("ridge-risk", {"kind": "curvature"}),
 }
 
 
@@ -111,13 +91,18 @@ def main() -> None:
 
 
 def _config(options: argparse.Namespace, arm: str, seed: int) -> StudyConfig:
-    tables: dict[str, Any] = {"name": "objectives", "seed": seed, "threads": 1, "workers": 1}
-    for part in (SOURCES[options.source], ARMS[arm]):
-        for name, entries in part.items():
-            tables[name] = {**tables.get(name, {}), **entries}
-    tables["data"] = {**tables["data"], "source": options.source}
-    if options.curvature is not None:
-        tables["objectives"]["curvature"] = options.curvature
+    discrepancy, adversarial = ARMS[arm]
+    if adversarial["kind"] == "curvature" and options.curvature is not None:
+        adversarial = {**adversarial, "weight": options.curvature}
+    tables = {
+        **SOURCES[options.source],
+        "name": "objectives",
+        "seed": seed,
+        "objectives": {
+            "error": {"discrepancy": discrepancy},
+            "robust_error": {"adversarial": adversarial},
+        },
+    }
     if options.steps is not None:
         tables["condense"] = {**tables["condense"], "steps": options.steps}
     return parse_config(tables, where=arm)
@@ -129,73 +114,63 @@ def _measure_arm(
     """(r, (error, robust error, CPU seconds)) of a set for every share."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
-        materials = prepare(config, Path(folder), Silent())
+        context = StudyContext.load(config, Path(folder), Silent())
+        _ = context.losses
         prepared = time.process_time() - start
-        made = _condense(config, materials, shares)
+        made = _condense(context, shares)
         return [
-            (share, (*_measure(config, materials, one, networks), prepared + seconds))
+            (share, (*_measure(context, one, networks), prepared + seconds))
             for share, (one, seconds) in made.items()
         ]
 
 
 def _condense(
-    config: StudyConfig, materials: Materials, shares: Sequence[float]
+    context: StudyContext, shares: Sequence[float]
 ) -> dict[float, tuple[SyntheticSet, float]]:
     """A set for every share, with its part of the CPU seconds."""
     inner = [share for share in shares if 0 < share < 1]
     ends = [0.0, 1.0] if inner else [share for share in shares if share in (0, 1)]
-    anchors, seconds = _timed(config, materials, ends, None)
+    anchors, seconds = _timed(context, ends, None)
     made = {share: (one.synthetic, seconds) for share, one in zip(ends, anchors, strict=True)}
     if inner:
-        low, high = (anchor.losses for anchor in anchors)
-        normalisation = Normalisation(ideal=((low[0], high[1]),), nadir=((high[0], low[1]),))
-        found, seconds = _timed(config, materials, inner, normalisation)
+        frame = Normalisation.from_anchors([anchor.losses for anchor in anchors])
+        found, seconds = _timed(context, inner, frame)
         made |= {share: (one.synthetic, seconds) for share, one in zip(inner, found, strict=True)}
     return {share: made[share] for share in shares}
 
 
 def _timed(
-    config: StudyConfig,
-    materials: Materials,
-    shares: Sequence[float],
-    normalisation: Normalisation | None,
+    context: StudyContext, shares: Sequence[float], frame: Normalisation | None
 ) -> tuple[list[Condensed], float]:
-    start = time.process_time()
+    start, seed = time.process_time(), context.seed
     found = condense(
-        [Task(robust_share=share, seed=config.seed) for share in shares],
-        evidence=materials.evidence,
-        objectives=materials.objectives,
-        settings=materials.settings,
-        normalisation=normalisation,
+        [Task(weights=(1 - r, r), seed=seed, normalisation=frame) for r in shares],
+        evidence=context.evidence,
+        losses=list(context.losses.values()),
+        settings=context.config.condense,
     )
     return found, (time.process_time() - start) / len(shares)
 
 
-def _measure(
-    config: StudyConfig, materials: Materials, synthetic: SyntheticSet, networks: int
-) -> tuple[float, float]:
+def _measure(context: StudyContext, synthetic: SyntheticSet, networks: int) -> tuple[float, float]:
     """Error and robust error on the test records, over fresh networks."""
-    assert materials.test is not None
-    protocol = make_protocol("fast", synthetic.info, threat_of(config))
-    seeds = range(config.seed * 1_000_000, config.seed * 1_000_000 + networks)
-    counts = score(synthetic, protocol=protocol, held_out=materials.test, seeds=list(seeds))
-    scores = to_scores(materials.test.publish(counts), epsilon=float("inf"))
-    return scores.error.mean, scores.robust_error.mean
+    test, measures = context.held_out["test"], context.measures_of(context.training_suite)
+    seeds = range(context.seed * 1_000_000, context.seed * 1_000_000 + networks)
+    counts = count_outcomes(synthetic, measures=measures, held_out=test, seeds=list(seeds))
+    scores = estimates(test.publish(counts), measures)
+    return scores["error"].mean, scores["robust_error"].mean
 
 
 def _real(config: StudyConfig, networks: int) -> tuple[float, float, float]:
     """Random real images of the same budget."""
     with tempfile.TemporaryDirectory() as folder:
-        materials = prepare(config, Path(folder), Silent())
-        assert materials.reference is not None
+        context = StudyContext.load(config, Path(folder), Silent())
+        assert context.reference is not None
+        per_class = config.condense.images_per_class
         chosen = select(
-            "random",
-            *materials.reference,
-            materials.evidence.info,
-            per_class=config.condense.per_class,
-            seed=config.seed,
+            "random", *context.reference, context.info, per_class=per_class, seed=config.seed
         )
-        return (*_measure(config, materials, chosen, networks), 0.0)
+        return (*_measure(context, chosen, networks), 0.0)
 
 
 def _table(rows: dict[tuple[str, float | None], list[tuple[float, float, float]]]) -> str:

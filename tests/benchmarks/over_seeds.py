@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from moc.study.folder import read_study
+from moc.study.store import read_study
 
 if TYPE_CHECKING:
     from moc.evaluate.scores import Scores
@@ -26,11 +26,13 @@ def picks(study: StudyRecord) -> dict[str, Scores | None]:
     """Test scores of one study by row of the table."""
     front = [study.trial(number) for number in study.front]
     rows: dict[str, Scores | None] = {}
-    for rung in sorted({trial.rung or 0.0 for trial in front}, reverse=True):
-        of_rung = [trial for trial in front if (trial.rung or 0.0) == rung]
-        place = f"epsilon {rung:g}" if rung else "open"
-        rows[f"{place}, lowest error"] = min(of_rung, key=lambda t: t.scores.error.mean).report
-        robust = min(of_rung, key=lambda t: t.scores.robust_error.mean)
+    rungs = {trial.rung.epsilon if trial.rung else 0.0 for trial in front}
+    for rung in sorted(rungs, reverse=True):
+        of_rung = [t for t in front if (t.rung.epsilon if t.rung else 0.0) == rung]
+        place = f"epsilon {rung:.3g}" if rung else "open"
+        accurate = min(of_rung, key=lambda t: t.scores["error"].mean)
+        rows[f"{place}, lowest error"] = accurate.report
+        robust = min(of_rung, key=lambda t: t.scores["robust_error"].mean)
         rows[f"{place}, most robust"] = robust.report
     return rows | {f"real, {baseline.name}": baseline.report for baseline in study.baselines}
 
@@ -45,8 +47,8 @@ def main() -> None:
     print("| set | studies | error % | robust error % |\n|---|---:|---:|---:|")
     for row, scores in table.items():
         cells = [
-            spread([s.error.mean for s in scores]),
-            spread([s.robust_error.mean for s in scores]),
+            spread([s["error"].mean for s in scores]),
+            spread([s["robust_error"].mean for s in scores]),
         ]
         print(f"| {row} | {len(scores)} | {cells[0]} | {cells[1]} |")
 

@@ -17,23 +17,27 @@ is the limit of the route (images and labels of a teacher), not of the condensat
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 import torch
+from sources import source
 
-from moc.attacks import Attack, Threat
-from moc.condense import Proxy, TeacherSettings, train_teachers
-from moc.data import load
-from moc.data.vault import as_unit
+from moc.attacks.gradient import PgdCe
+from moc.attacks.threat import Threat
 from moc.data.synthetic import SyntheticSet, one_hot
-from moc.evaluate import fit, make_protocol, select
-from moc.evaluate.robust import FAST, correct, correct_under_attack
-from moc.evidence import Ledger, reference_records
-from moc.networks import NetworkSpec
+from moc.data.vault import as_unit
+from moc.evaluate.baselines import select
+from moc.evaluate.protocols.fast import Fast
+from moc.evaluate.robust import Robustness, correct
+from moc.evaluate.suites import FastSuite
+from moc.evidence.proxy import Proxy
+from moc.networks.architectures import parse_network
+from moc.networks.train import TeacherSettings, fit, train_teachers
+from moc.privacy.held_out import reference_records
+from moc.privacy.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +66,7 @@ def sets(
     signs = [torch.randint(2, x.shape, generator=generator) * 2.0 - 1.0 for _ in range(3)]
     noisy = [(x + threat.eps * sign).clamp(0.0, 1.0) for sign in signs]
     yield "teacher, noisy copies", torch.cat([x, *noisy]), soft.repeat(4, 1)
-    attacked = Attack(name="pgd-ce", steps=10)(
+    attacked = PgdCe(steps=10)(
         trained(x, soft), x, soft.argmax(1), threat=threat, classes=soft.shape[1], seed=seed
     )
     labels = torch.cat([soft, teacher(attacked).softmax(1)])
@@ -83,35 +87,36 @@ def main() -> None:
     torch.set_num_threads(1)
     ledger, threat = Ledger(None), Threat(eps=0.1)
     for part in ("train", "test"):
-        ledger.own(part, load("fashion_mnist", path=options.path, part=part))
+        ledger.own(part, source("fashion_mnist", options.path).load(part))
     info = ledger.info("train")
     x, y = reference_records(ledger, "train")
     xt, yt = reference_records(ledger, "test")
-    settings = TeacherSettings(
-        network=NetworkSpec.parse("convnet3-w32"), steps=options.steps, lr=0.05
-    )
+    settings, network = TeacherSettings(steps=options.steps, lr=0.05), parse_network("convnet3-w32")
     records = SyntheticSet(info=info, x=as_unit(x), labels=one_hot(y, len(info.classes)))
-    (teacher,) = train_teachers(Proxy(records), settings=settings, threat=threat, seed=0)
-    fast = make_protocol("fast", info, threat)
+    (teacher,) = train_teachers(
+        Proxy(records), network=network, settings=settings, threat=threat, seed=0
+    )
+    fast = Fast().resolve(info, threat)
 
     def measure(network: nn.Module) -> tuple[float, float]:
         clean = 100.0 * float(correct(network, xt, yt).float().mean())
         x, y, classes = as_unit(xt[: options.records]), yt[: options.records], len(info.classes)
-        right = correct_under_attack(
-            network, x, y, suite=FAST, threat=threat, classes=classes, seed=0
+        attacked = Robustness(
+            model=network, suite=FastSuite(), threat=threat, classes=classes, seed=0
         )
+        right = attacked.correct(x, y)
         return clean, 100.0 * float(right.float().mean())
 
     print("| records | set | clean % | robust % |\n|---:|---|---:|---:|")
     show("", "the teacher", [measure(teacher)])
     for per_class in options.per_class:
         found: dict[str, list[tuple[float, float]]] = {}
-        protocol = replace(fast, epochs=EPOCHS.get(per_class, 30))
+        training = fast.model_copy(update={"epochs": EPOCHS.get(per_class, 30)})
         for seed in range(SEED, SEED + options.seeds):
             chosen = select("random", x, y, info, per_class=per_class, seed=seed)
             records, hard = chosen.training_records()
 
-            trained = partial(fit, info=info, protocol=protocol, seed=seed)
+            trained = partial(fit, info=info, training=training, seed=seed)
             rows = sets(records, hard, teacher, threat, trained=trained, seed=seed)
             for name, a, b in rows:
                 found.setdefault(name, []).append(measure(trained(a, b)))

@@ -22,25 +22,31 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
+from sources import source
 
-from moc.attacks import Threat
-from moc.networks.bank import Bank
+from moc.attacks.threat import Threat
 from moc.condense import CondenseSettings, Task, condense
-from moc.data import load
 from moc.data.augment import Augmentation
-from moc.data.synthetic import Decoder
-from moc.discrepancies import FeatureMean, Generalization
-from moc.evaluate import DECODED, PROTOCOLS, fit, make_protocol, select
+from moc.data.decoder import Decoder
+from moc.discrepancies.base import Generalization
+from moc.discrepancies.feature_mean import FeatureMean
+from moc.evaluate.baselines import DECODED, select
+from moc.evaluate.protocols import PROTOCOLS
 from moc.evaluate.robust import correct
-from moc.evidence import Ladder, Ledger, Moments, Statistics, draw, reference_records
-from moc.privacy.release import noised
-from moc.privacy.rungs import Rung, as_rungs
+from moc.evidence.moments import Moments
+from moc.networks.architectures import parse_network
+from moc.networks.bank import Bank
+from moc.networks.train import fit
+from moc.privacy.collect import Collection
+from moc.privacy.held_out import reference_records
+from moc.privacy.ladder import Ladder
+from moc.privacy.ledger import Ledger
+from moc.privacy.release import Released, as_released, draw, noised
 from moc.privacy.sums import Sums
-from moc.networks import NetworkSpec
+from moc.statistics.class_means import ClassMeans
 
 if TYPE_CHECKING:
     from moc.data.synthetic import SyntheticSet
-    from moc.privacy.accountant import Gaussian
 
 DELTA = 1e-5
 SEED = 910_000  # networks that no study has used
@@ -65,7 +71,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--lr", type=float, default=0.05)
     add("--seeds", type=int, default=3, help="noise, start and networks are redrawn for each")
     add("--trained", type=int, default=2, help="networks trained on each set")
-    add("--protocol", choices=PROTOCOLS, default="fast", help="by which they are trained")
+    add("--protocol", choices=PROTOCOLS.parts, default="fast", help="by which they are trained")
     add("--no-real", action="store_true", help="no random real images beside the sets")
     add("--threads", type=int, default=1)
     return parser.parse_args(arguments)
@@ -78,20 +84,23 @@ class Bench:
         """Load the records, and draw the exact sums unless they are there."""
         self.options = options
         ledger = Ledger(None, path=options.out / "privacy.jsonl")
-        self.sealed = load(options.source, path=options.path)
+        data = source(options.source, options.path)
+        self.sealed = data.load()
         ledger.own("train", self.sealed)
-        ledger.own("test", load(options.source, path=options.path, part="test"))
+        ledger.own("test", data.load("test"))
         self.info = ledger.info("train")
         self.records = reference_records(ledger, "train")
         self.test = reference_records(ledger, "test")
         mirrored = None if options.no_augmentation else Augmentation.dsa(self.info.mirrored)
-        specs = tuple(NetworkSpec.parse(name) for name in options.bank)
-        bank = Bank(info=self.info, specs=specs, seed=0, augmentation=mirrored)
-        self.statistics = Statistics(bank=bank, networks=options.networks)
+        networks = tuple(parse_network(name) for name in options.bank)
+        bank = Bank(info=self.info, networks=networks, seed=0, augmentation=mirrored)
+        self.collection = Collection(
+            bank=bank, networks=options.networks, statistics=(ClassMeans(),)
+        )
         folder = options.out / f"sums-{'-'.join(options.bank)}-{options.networks}"
-        draw(ledger, self.statistics, None, folder=folder, progress=_print_progress)
+        draw(ledger, self.collection, None, folder=folder, progress=_print_progress)
         self.sums = load_file(folder / "rung-0.safetensors")
-        self.protocol = make_protocol(options.protocol, self.info, Threat(eps=0.0))
+        self.training = PROTOCOLS.make(options.protocol).resolve(self.info, Threat(eps=0.0))
         self.path = options.out / "cells.jsonl"
 
     def cells(self) -> list[dict[str, Any]]:
@@ -113,7 +122,7 @@ class Bench:
 
     def random(self, per_class: int, seed: int) -> SyntheticSet:
         """Real records of the same stored budget."""
-        decoder = Decoder(factor=self.options.factor)
+        decoder = Decoder(multi_formation=self.options.factor)
         name = "random" if decoder.is_trivial else DECODED
         x, y = self.records
         return select(name, x, y, self.info, per_class=per_class, seed=seed, decoder=decoder)
@@ -124,28 +133,26 @@ class Bench:
             return []
         o = self.options
         settings = CondenseSettings(
-            per_class=per_class,
+            images_per_class=per_class,
             steps=o.steps,
             lr=o.lr,
             labels="hard",
-            decoder=Decoder(factor=o.factor),
+            decoder=Decoder(multi_formation=o.factor),
         )
         done = condense(
-            [Task(robust_share=0.0, rung=rung, seed=seed) for rung in range(len(epsilons))],
-            evidence=Moments(self.statistics, [self.rung(epsilon) for epsilon in epsilons]),
-            objectives=(Generalization(FeatureMean()),),
+            [Task(weights=(1.0,), rung=rung, seed=seed) for rung in range(len(epsilons))],
+            evidence=Moments([(self.collection, [self.released(e) for e in epsilons])]),
+            losses=(Generalization(FeatureMean()),),
             settings=settings,
             progress=_print_progress,
         )
         return [one.synthetic for one in done]
 
-    def rung(self, epsilon: float, beside: tuple[Gaussian, ...] = ()) -> Rung:
-        """The exact sums, or what a release at this epsilon, with all beside it, would give."""
-        sums = Sums(**{name: tensor.long() for name, tensor in self.sums.items()})
-        if math.isinf(epsilon):
-            return as_rungs(noised(sums, None, "standard"), None)[0]
-        ladder = Ladder(epsilons=(epsilon,), delta=DELTA, beside=beside)
-        return as_rungs(noised(sums, ladder, "standard"), ladder)[0]
+    def released(self, epsilon: float) -> Released:
+        """The exact sums, or what a release at this epsilon would give."""
+        sums = Sums(blocks={name: tensor.long() for name, tensor in self.sums.items()})
+        ladder = None if math.isinf(epsilon) else Ladder(epsilons=(epsilon,), delta=DELTA)
+        return as_released(noised(sums, ladder, "standard"), ladder)[0]
 
     def measure(self, name: str, synthetic: SyntheticSet, per_class: int, seed: int) -> None:
         """Train networks on a set and note their accuracy on all test records."""
@@ -153,7 +160,7 @@ class Bench:
         accuracy = [
             100.0 * float(correct(network, *self.test).float().mean())
             for network in (
-                fit(x, labels, self.info, self.protocol, seed=SEED + 100 * seed + number)
+                fit(x, labels, self.info, self.training, seed=SEED + 100 * seed + number)
                 for number in range(self.options.trained)
             )
         ]
@@ -164,8 +171,8 @@ class Bench:
     def show(self) -> None:
         """Print the protocol and the table: mean and spread over the seeds."""
         o, cells = self.options, self.cells()
-        print(f"{self.statistics.words()}; {o.steps} steps, factor {o.factor}, hard labels")
-        print(f"{self.protocol.describe()}\n")
+        print(f"{self.collection.describe()}; {o.steps} steps, factor {o.factor}, hard labels")
+        print(f"{self.training}\n")
         print("| set | " + " | ".join(f"{m} a class" for m in o.per_class) + " |")
         print("|---|" + "---:|" * len(o.per_class))
         for name in ["random", *map(repr, o.epsilons)]:

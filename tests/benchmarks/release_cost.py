@@ -12,11 +12,17 @@ import time
 from pathlib import Path
 
 import torch
+from sources import source
 
+from moc.networks.architectures import parse_network
 from moc.networks.bank import Bank
-from moc.data import load
-from moc.evidence import Budget, Ladder, Ledger, Statistics, draw
-from moc.networks import NetworkSpec
+from moc.privacy.access import Budget
+from moc.privacy.collect import Collection
+from moc.privacy.ladder import Ladder
+from moc.privacy.ledger import Ledger
+from moc.privacy.release import draw
+from moc.statistics.class_counts import ClassCounts
+from moc.statistics.class_means import ClassMeans
 
 
 def main() -> None:
@@ -29,12 +35,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     ledger = Ledger(Budget(epsilon=8.0))
-    info = ledger.own("train", load(options.source))
-    bank = Bank(info=info, specs=(NetworkSpec.parse(options.network),), seed=0)
-    statistics = Statistics(bank=bank, networks=options.networks)
+    info = ledger.own("train", source(options.source).load())
+    bank = Bank(info=info, networks=(parse_network(options.network),), seed=0)
+    statistics = (ClassMeans(), ClassCounts(weight=0.01))
+    collection = Collection(bank=bank, networks=options.networks, statistics=statistics)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        draw(ledger, statistics, Ladder(epsilons=(8.0, 1.0)), folder=Path(folder) / "release")
+        draw(ledger, collection, Ladder(epsilons=(8.0, 1.0)), folder=Path(folder) / "release")
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

@@ -15,22 +15,24 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from robustness_cells import SUITES, TIERS, Cell, Store, columns, measure, table
 from robustness_subjects import Subjects, read_config, say
+from sources import source
 
-from moc.evaluate import PROTOCOLS, train
-from moc.networks import NetworkSpec
+from moc.evaluate.protocols import PROTOCOLS, describe
+from moc.evaluate.protocols.base import ADVERSARIAL
+from moc.networks.architectures import parse_network
+from moc.networks.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moc.evaluate.protocol import Protocol
-    from moc.networks import Network
+    from moc.networks.network import Network
+    from moc.networks.train import Training
 
 REFERENCE = "network trained adversarially on T"
 
@@ -59,7 +61,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--source", default="fashion_mnist", help="where there is no study")
     add("--path", type=Path, help="of the source")
     add("--per-class", type=int, help="real images a class; those of the study, or 10")
-    add("--protocol", choices=PROTOCOLS, default="fast")
+    add("--protocol", choices=PROTOCOLS.parts, default="fast")
     add("--budgets", nargs="+", default=["8/255", "0.1"], help="rising, Linf")
     add("--epochs", type=int, help="instead of those of the protocol")
     add("--tiers", nargs="+", choices=TIERS, default=["clean", "fast", "full"])
@@ -77,15 +79,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     options.configs = [read_config(Path(folder)) for folder, *_ in options.study]
+    options.data = source(options.source, options.path)
     if options.configs:
-        first = options.configs[0]
-        options.source, options.path = first.data.source, first.data.path
-        if any(config.data.source != options.source for config in options.configs):
+        options.data = options.configs[0].data.source
+        options.source = options.data.kind
+        if any(config.data.source != options.data for config in options.configs):
             parser.error("studies of one source expected")
     if options.networks_full is None:
         options.networks_full = options.networks
     if options.per_class is None:
-        options.per_class = options.configs[0].condense.per_class if options.configs else 10
+        options.per_class = options.configs[0].condense.images_per_class if options.configs else 10
     return options
 
 
@@ -95,7 +98,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.subjects = options, Subjects(options)
         self.store = Store(options.out / "cells.jsonl")
-        self.own = self.subjects.protocol.network.name
+        self.own = self.subjects.training.network.name
 
     @staticmethod
     def cheap(tiers: list[str]) -> list[str]:
@@ -121,7 +124,7 @@ class Bench:
         ways += [(name, "plain", cheap) for name in o.architectures]
         ways += [(self.own, "adversarial", cheap)] * o.adversarial_training
         for architecture, training, wanted in ways:
-            words = _training(self._protocol(architecture, training))
+            words = _words(self._training(architecture, training))
             for name, (recipe, _) in self.subjects.made.items():
                 key = {"subject": name, "recipe": recipe, "protocol": words}
                 yield self._cells(
@@ -144,9 +147,12 @@ class Bench:
             for tier in tiers
         ]
 
-    def _protocol(self, architecture: str, training: str) -> Protocol:
-        network = NetworkSpec.parse(architecture)
-        return replace(self.subjects.protocol, network=network, training=training)
+    def _training(self, architecture: str, training: str) -> Training:
+        attack = ADVERSARIAL if training == "adversarial" else None
+        changes = {"network": parse_network(architecture), "attack": attack}
+        return self.subjects.training.model_copy(
+            update={**changes, "threat": self.subjects.threats[-1]}
+        )
 
     def run(self, group: list[Cell]) -> None:
         """Train the network of these cells and measure what is missing."""
@@ -165,8 +171,8 @@ class Bench:
         if cell.subject == REFERENCE:
             return self.subjects.reference(cell.number)
         synthetic = self.subjects.made[cell.subject][1](cell.number)
-        protocol = self._protocol(cell.architecture, cell.training)
-        return train(synthetic, protocol, seed=self.subjects.seed + cell.number)
+        training = self._training(cell.architecture, cell.training)
+        return train(synthetic, training, seed=self.subjects.seed + cell.number)
 
     def words(self) -> str:
         """What was measured, and how."""
@@ -186,7 +192,7 @@ class Bench:
             f"the fast tier, {o.references} on T). Records add a standard error of up to "
             f"{50 / fast**0.5:.1f} points (fast) and {50 / full**0.5:.1f} (other tiers).",
             "Each network of random real and of the controls has a real subset of its own.",
-            f"Training: {_training(self.subjects.protocol)}",
+            f"Training: {_words(self.subjects.training)}",
             f"Trained adversarially on T: {self.own}, {o.reference_steps} steps within Linf "
             f"{o.budgets[-1]}. Static images of its row are made against it, inverted ones through "
             "it.",
@@ -216,8 +222,8 @@ class Bench:
                 yield table([title, *head], rows)
 
 
-def _training(protocol: Protocol) -> str:
-    return protocol.describe().partition(" Robust error")[0]
+def _words(training: Training) -> str:
+    return describe(training, SUITES["fast"], training.threat).partition(" Robust error")[0]
 
 
 if __name__ == "__main__":

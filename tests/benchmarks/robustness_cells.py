@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from moc.evaluate.robust import FAST, FULL, STANDARD, correct, curve
+from moc.evaluate.robust import Robustness, correct
+from moc.evaluate.suites import FastSuite, FullSuite, StandardSuite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from moc.attacks import Threat
-    from moc.networks import Network
+    from moc.attacks.threat import Threat
+    from moc.networks.network import Network
 
-SUITES = {"fast": FAST, "standard": STANDARD, "full": FULL}
+SUITES = {"fast": FastSuite(), "standard": StandardSuite(), "full": FullSuite()}
 TIERS = ("clean", *SUITES, "official")
 
 
@@ -100,9 +101,10 @@ def measure(
     elif tier == "official":
         right = [_official(network, x, y, threat, seed) for threat in threats]
     else:
-        suite = SUITES[tier]
-        found = curve(network, x, y, threats=threats, suite=suite, classes=classes, seed=seed)
-        right = list(found.robust)
+        attacked = Robustness(
+            model=network, suite=SUITES[tier], threat=threats[-1], classes=classes, seed=seed
+        )
+        right = list(attacked.curve(x, y, threats))
     return [float(r.float().mean()) for r in right], time.perf_counter() - start
 
 

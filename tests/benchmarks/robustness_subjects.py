@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -11,49 +12,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-
-from moc.attacks import Threat
-from moc.evidence.proxy import Proxy
-from moc.data import SyntheticSet, load, one_hot
-from moc.data.storage import load_set
-from moc.errors import DataError
-from moc.evaluate import make_protocol, select, train
 from controls import inverted, robust_reference, smoothed, static_adversarial
-from moc.evidence import Ledger, reference_records
-from moc.networks import build
-from moc.study.config import StudyConfig
-from moc.study.setup import _parts
+
+from moc.attacks.threat import Threat
+from moc.data.storage import load_set
+from moc.data.synthetic import SyntheticSet, one_hot
+from moc.evaluate.baselines import select
+from moc.evaluate.protocols import PROTOCOLS
+from moc.evidence.proxy import Proxy
+from moc.networks.network import build
+from moc.networks.train import train
+from moc.privacy.held_out import reference_records
+from moc.privacy.ledger import Ledger
+from moc.study.config import StudyConfig, parse_config
+from moc.study.context import parts_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
     from moc.data.vault import RealData
-    from moc.networks import Network
+    from moc.networks.network import Network
 
 SEED = 900_000  # networks and subsets that no study has used
 
 
 def read_config(folder: Path) -> StudyConfig:
     """The settings of a study."""
-    return StudyConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    path = folder / "config.json"
+    return parse_config(json.loads(path.read_text(encoding="utf-8")), where=str(path))
 
 
 def parts(options: argparse.Namespace) -> dict[str, RealData]:
     """All training and test records; the studies' split where the source has no test part."""
-    whole = {"train": load(options.source, path=options.path)}
-    try:
-        whole["test"] = load(options.source, path=options.path, part="test")
-    except DataError:
-        splits = {(config.data, config.seed) for config in options.configs}
-        if len(splits) > 1:
-            raise SystemExit(f"{options.source} has no test records: one study expected.") from None
-        if splits:
-            return _parts(options.configs[0])
-        quarter = len(whole["train"]) // 4
-        sizes = [len(whole["train"]) - quarter, quarter]
-        whole = dict(zip(("train", "test"), whole["train"].split(sizes, seed=0), strict=True))
-    return whole
+    data = options.data
+    whole = {"train": data.load()}
+    if data.has_test:
+        return {**whole, "test": data.load("test")}
+    splits = {(config.data, config.seed) for config in options.configs}
+    if len(splits) > 1:
+        raise SystemExit(f"{options.source} has no test records: one study expected.")
+    if splits:
+        return parts_of(options.configs[0])
+    quarter = len(whole["train"]) // 4
+    sizes = [len(whole["train"]) - quarter, quarter]
+    return dict(zip(("train", "test"), whole["train"].split(sizes, seed=0), strict=True))
 
 
 class Subjects:
@@ -63,7 +66,7 @@ class Subjects:
         info: Public facts about T.
         test: Test records and labels, in a public order.
         threats: The budgets, rising; the largest is also that of training and of the controls.
-        protocol: How networks are trained.
+        training: How networks are trained.
         seed: First of the seeds of this run.
         made: By name: what the set is made from, and the set for a network's number.
     """
@@ -76,7 +79,8 @@ class Subjects:
         self._train, self.test = (reference_records(ledger, name) for name in ("train", "test"))
         self.threats = [Threat(eps=float(Fraction(text))) for text in options.budgets]
         changes = {} if options.epochs is None else {"epochs": options.epochs}
-        self.protocol = make_protocol(options.protocol, self.info, self.threats[-1], **changes)
+        protocol = PROTOCOLS.make({"kind": options.protocol, **changes})
+        self.training = protocol.resolve(self.info, self.threats[-1])
         self.seed = SEED + 1000 * options.seed
         self._real, self.reference = lru_cache(self._draw), lru_cache(self._teach)
         self.made = dict((*self._stored(), *self._controls()))
@@ -97,8 +101,8 @@ class Subjects:
     def _controls(self) -> Iterator[tuple[str, tuple[str, Callable[[int], SyntheticSet]]]]:
         o, real, seed = self._options, self._real, self.seed
         drawn = f"{o.source}, {o.per_class} a class of {len(self._train[1])}"
-        own = self.protocol.network.name
-        trained = f"{drawn}, {own} of {self.protocol.epochs} epochs on them"
+        own = self.training.network.name
+        trained = f"{drawn}, {own} of {self.training.epochs} epochs on them"
         taught = f"{drawn}, {own} of {o.reference_steps} steps on T"
         attacked = partial(static_adversarial, threat=self.threats[-1])
         yield "random real", (drawn, real)
@@ -129,25 +133,26 @@ class Subjects:
 
     def _plain(self, number: int) -> Network:
         """Trained on the real subset of that number; not one of the networks that are scored."""
-        return train(self._real(number), self.protocol, seed=SEED + 500_000 + number)
+        return train(self._real(number), self.training, seed=SEED + 500_000 + number)
 
     def _teach(self, number: int) -> Network:
         """The robust network: trained once and kept beside the cells."""
-        o, spec, seed = self._options, self.protocol.network, self.seed + number
+        o, own, seed = self._options, self.training.network, self.seed + number
         budget = o.budgets[-1].replace("/", "_")
-        name = f"reference-{o.source}-{spec.name}-{budget}-{o.reference_steps}-{seed}"
+        name = f"reference-{o.source}-{own.name}-{budget}-{o.reference_steps}-{seed}"
         path = o.out / f"{name}.pt"
         if not path.is_file():
             x, y = self._train
             network = robust_reference(
                 Proxy(SyntheticSet(info=self.info, x=x, labels=one_hot(y, len(self.info.classes)))),
-                self.protocol,
+                self.training,
+                threat=self.threats[-1],
                 steps=o.reference_steps,
                 seed=seed,
                 progress=lambda done, total: done % 50 or say(f"{name}: step {done} of {total}"),
             )
             torch.save(network.state_dict(), path)
-        network = build(spec, self.info, seed=0)
+        network = build(own, self.info, seed=0)
         network.load_state_dict(torch.load(path, weights_only=True))
         return network.requires_grad_(False)
 
@@ -155,7 +160,8 @@ class Subjects:
 def copied(make: Callable[[int], SyntheticSet], copies: int, number: int) -> SyntheticSet:
     """The same stored records, decoded into copies under public noise."""
     stored = make(number)
-    return replace(stored, decoder=replace(stored.decoder, copies=copies))
+    decoder = stored.decoder.model_copy(update={"noise_copies": copies})
+    return replace(stored, decoder=decoder)
 
 
 def say(text: str) -> None:

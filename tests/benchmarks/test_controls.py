@@ -4,18 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from controls import inverted, robust_reference, smoothed, static_adversarial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moc.attacks import Threat
-from moc.evidence.proxy import Proxy
-from moc.data import Decoder, SyntheticSet, one_hot
+from moc.attacks.threat import Threat
+from moc.data.decoder import Decoder
+from moc.data.synthetic import SyntheticSet, one_hot
 from moc.errors import StudyError
-from moc.evaluate import fit, make_protocol, select, train
-from controls import inverted, robust_reference, smoothed, static_adversarial
-from moc.evaluate.robust import STANDARD, correct, correct_under_attack
+from moc.evaluate.baselines import select
+from moc.evaluate.protocols.fast import Fast
+from moc.evaluate.robust import Robustness, correct
+from moc.evaluate.suites import StandardSuite
+from moc.evidence.proxy import Proxy
+from moc.networks.train import fit, train
+from moc.privacy.held_out import reference_records
 from moc.privacy.ledger import Ledger
-from moc.privacy.reference import reference_records
 
 THREAT = Threat(eps=0.1)
 THREATS = pytest.mark.parametrize(
@@ -40,22 +44,22 @@ def real(records):
 
 
 @pytest.fixture(scope="module")
-def protocol(records):
-    return make_protocol("fast", records[2], THREAT, network="convnet2-w16")
+def training(records):
+    return Fast(network="convnet2-w16").resolve(records[2], THREAT)
 
 
 @pytest.fixture(scope="module")
-def network(records, protocol):
+def network(records, training):
     """Trained on T for a moment: enough for gradients that mean something."""
     (x, y), _, info = records
-    return fit(x, y, info, replace(protocol, epochs=3), seed=7)
+    return fit(x, y, info, training.model_copy(update={"epochs": 3}), seed=7)
 
 
 def vectors(real):
     """The same records as feature vectors, and a network for them."""
     info = replace(real.info, shape=(64,))
     flat = SyntheticSet(info=info, x=real.x.flatten(1), labels=real.labels)
-    return flat, train(flat, make_protocol("fast", info, THREAT, epochs=20), seed=0)
+    return flat, train(flat, Fast(epochs=20).resolve(info, THREAT), seed=0)
 
 
 # Smoothed labels
@@ -116,8 +120,8 @@ def test_inversion_comes_near_the_embedding_from_another_image(real, network):
 
 def test_inversion_through_an_identity_gives_the_images_back(real):
     """The oracle: of an embedding that keeps every pixel the only inverse is the record."""
-    linear = make_protocol("fast", real.info, THREAT, network="linear", epochs=1)
-    found = inverted(real, train(real, replace(linear, augmentation="none"), seed=0), seed=0)
+    linear = Fast(network="linear", epochs=1, augmentation="none").resolve(real.info, THREAT)
+    found = inverted(real, train(real, linear, seed=0), seed=0)
     assert (found.x - real.x).abs().mean() < 0.02
 
 
@@ -166,18 +170,23 @@ def test_vectors_have_controls_too(real, make):
 @MAKERS
 def test_sets_that_are_decoded_are_refused(real, network, make):
     with pytest.raises(StudyError, match="decodes into 4"):
-        make(replace(real, decoder=Decoder(factor=2)), network, 0)
+        make(replace(real, decoder=Decoder(multi_formation=2)), network, 0)
 
 
 # The reference
 
 
-def test_the_reference_has_the_protocols_architecture_and_learns(records, protocol):
+def test_the_reference_has_the_protocols_architecture_and_learns(records, training):
     (x, y), (xt, yt), info = records
     source = Proxy(SyntheticSet(info=info, x=x, labels=one_hot(y, 10)))
     steps = []
     network = robust_reference(
-        source, protocol, steps=60, seed=0, progress=lambda done, total: steps.append((done, total))
+        source,
+        training,
+        threat=THREAT,
+        steps=60,
+        seed=0,
+        progress=lambda done, total: steps.append((done, total)),
     )
     assert network.features == 16 * 4
     assert correct(network, xt, yt).float().mean() > 0.8
@@ -188,19 +197,21 @@ def test_the_reference_has_the_protocols_architecture_and_learns(records, protoc
 
 
 @pytest.mark.slow
-def test_controls_score_as_they_are_known_to(records, protocol):
+def test_controls_score_as_they_are_known_to(records, training):
     """No negative control beats real records, and the reference beats them all by far."""
     (x, y), (xt, yt), info = records
     source = Proxy(SyntheticSet(info=info, x=x, labels=one_hot(y, 10)))
-    reference = robust_reference(source, protocol, steps=300, seed=0)
+    reference = robust_reference(source, training, threat=THREAT, steps=300, seed=0)
 
     def robust(network):
-        options = {"suite": STANDARD, "threat": THREAT, "classes": 10, "seed": 0}
-        return float(correct_under_attack(network, xt, yt, **options).float().mean())
+        attacked = Robustness(
+            model=network, suite=StandardSuite(), threat=THREAT, classes=10, seed=0
+        )
+        return float(attacked.correct(xt, yt).float().mean())
 
     def mean_robust(make):
         subsets = [select("random", x, y, info, per_class=10, seed=seed) for seed in range(4)]
-        networks = [train(make(s, k), protocol, seed=k) for k, s in enumerate(subsets)]
+        networks = [train(make(s, k), training, seed=k) for k, s in enumerate(subsets)]
         return sum(map(robust, networks)) / 4
 
     floor = mean_robust(lambda subset, _: subset)

@@ -10,11 +10,13 @@ from robustness import REFERENCE, main, parse
 from robustness_cells import Cell, Store, columns, measure, spread, table
 from robustness_subjects import parts
 
-from moc.attacks import Threat
+from moc.attacks.threat import Threat
 from moc.data import DataInfo, SyntheticSet, one_hot
 from moc.data.storage import save_set
-from moc.evaluate.robust import FAST, robust_result
-from moc.networks import NetworkSpec, build
+from moc.evaluate.robust import Robustness
+from moc.evaluate.suites import FastSuite
+from moc.networks.architectures import parse_network
+from moc.networks.network import build
 from moc.study.config import load_config
 
 SMALL = [
@@ -131,7 +133,7 @@ def records(n):
 def network():
     classes = tuple("0123456789")
     info = DataInfo(name="any", shape=(1, 8, 8), classes=classes, count=9)
-    return build(NetworkSpec.parse("mlp1-w32"), info, seed=0)
+    return build(parse_network("mlp1-w32"), info, seed=0)
 
 
 def test_tiers_are_the_suites_of_moc():
@@ -141,7 +143,8 @@ def test_tiers_are_the_suites_of_moc():
     threats = [Threat(eps=0.005), Threat(eps=0.02)]
     clean, _ = measure(network(), x, y, tier="clean", threats=threats, seed=3)
     found, seconds = measure(network(), x, y, tier="fast", threats=threats, seed=3)
-    alone = robust_result(network(), x, y, suite=FAST, threat=threats[0], classes=10, seed=3)
+    attacked = Robustness(model=network(), suite=FastSuite(), threat=threats[0], classes=10, seed=3)
+    alone = attacked.result(x, y)
     assert clean == [0.75]
     assert found[0] == float(alone.robust.float().mean())
     assert 0.75 > found[0] > found[1]

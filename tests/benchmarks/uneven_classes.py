@@ -19,21 +19,31 @@ from typing import TYPE_CHECKING
 import torch
 from dp_training import spread
 
-from moc.attacks import Threat
-from moc.networks.bank import Bank
+from moc.attacks.threat import Threat
 from moc.condense import CondenseSettings, Task, condense
-from moc.data import load
-from moc.discrepancies import FeatureMean, Generalization
-from moc.evaluate import fit, make_protocol
+from moc.data import SOURCES
+from moc.discrepancies.base import Generalization
+from moc.discrepancies.feature_mean import FeatureMean
+from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import correct
-from moc.evidence import Budget, Ladder, Ledger, Moments, Statistics, draw, reference_records
-from moc.networks import NetworkSpec
+from moc.evidence.moments import Moments
+from moc.networks.architectures import parse_network
+from moc.networks.bank import Bank
+from moc.networks.train import fit
+from moc.privacy.access import Budget
+from moc.privacy.collect import Collection
+from moc.privacy.held_out import reference_records
+from moc.privacy.ladder import Ladder
+from moc.privacy.ledger import Ledger
+from moc.privacy.release import draw
+from moc.statistics.class_counts import ClassCounts
+from moc.statistics.class_means import ClassMeans
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from moc.data.vault import RealData
     from moc.data.synthetic import SyntheticSet
+    from moc.data.vault import RealData
 
 TEST = 500
 RARE = 5  # the first classes, of which one record in KEPT stays
@@ -56,7 +66,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def uneven() -> tuple[RealData, RealData]:
     """Digits of uneven classes, and test records of even ones."""
-    whole = load("digits")
+    whole = SOURCES.make("digits").load()
     ledger = Ledger(None)
     train, test = whole.split([len(whole) - TEST, TEST], seed=0)
     ledger.own("train", train)
@@ -67,19 +77,20 @@ def uneven() -> tuple[RealData, RealData]:
 
 def condensed(data: RealData, epsilon: float, counts: float, seed: int, steps: int) -> SyntheticSet:
     """A set of 10 images a class from a release at this epsilon; infinity for exact sums."""
-    bank = Bank(info=data.info, specs=(NetworkSpec.parse("convnet2-w32"),), seed=seed)
-    statistics = Statistics(bank=bank, networks=64, mean=1 - counts, counts=counts)
+    bank = Bank(info=data.info, networks=(parse_network("convnet2-w32"),), seed=seed)
+    statistics = (ClassMeans(), *([ClassCounts(weight=counts)] if counts else []))
+    collection = Collection(bank=bank, networks=64, statistics=statistics)
     private = not math.isinf(epsilon)
     ledger = Ledger(Budget(epsilon=epsilon) if private else None)
     ledger.own("train", data)
     ladder = Ladder(epsilons=(epsilon,)) if private else None
     with tempfile.TemporaryDirectory() as place:
-        rungs = draw(ledger, statistics, ladder, folder=Path(place) / "release")
+        released = draw(ledger, collection, ladder, folder=Path(place) / "release")
     (one,) = condense(
-        [Task(robust_share=0.0, seed=seed)],
-        evidence=Moments(statistics, rungs),
-        objectives=(Generalization(FeatureMean()),),
-        settings=CondenseSettings(per_class=10, steps=steps, labels="hard"),
+        [Task(weights=(1.0,), seed=seed)],
+        evidence=Moments([(collection, released)]),
+        losses=(Generalization(FeatureMean()),),
+        settings=CondenseSettings(images_per_class=10, steps=steps, labels="hard"),
     )
     return one.synthetic
 
@@ -87,9 +98,9 @@ def condensed(data: RealData, epsilon: float, counts: float, seed: int, steps: i
 def measured(synthetic: SyntheticSet, test: tuple[Tensor, Tensor], trained: int) -> list[float]:
     """Accuracy in % of networks trained on a set: on all test records, and on rare classes."""
     x, y = test
-    protocol = make_protocol("fast", synthetic.info, Threat(eps=0.0))
+    training = Fast().resolve(synthetic.info, Threat(eps=0.0))
     records = synthetic.training_records()
-    networks = [fit(*records, synthetic.info, protocol, seed=100 + k) for k in range(trained)]
+    networks = [fit(*records, synthetic.info, training, seed=100 + k) for k in range(trained)]
     right = torch.stack([correct(network, x, y).float() for network in networks]).mean(0)
     return [100 * float(right.mean()), 100 * float(right[y < RARE].mean())]
 

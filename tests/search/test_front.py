@@ -19,14 +19,16 @@ from moc.search.front import (
 )
 
 FRAME = {
+    1: Frame(ideal=(0.0,), nadir=(4.0,)),
     2: Frame(ideal=(0.0, 1.0), nadir=(4.0, 3.0)),
     3: Frame(ideal=(0.0, 1.0, -1.0), nadir=(4.0, 3.0, 3.0)),
+    4: Frame(ideal=(0.0, 1.0, -1.0, 0.0), nadir=(4.0, 3.0, 3.0, 2.0)),
 }
 
 
 def matrices(elements, most=6):
-    """Small matrices of 2 or 3 objectives, with many ties."""
-    shapes = st.tuples(st.integers(0, most), st.sampled_from([2, 3]))
+    """Small matrices of 1 to 4 objectives, with many ties."""
+    shapes = st.tuples(st.integers(0, most), st.sampled_from(list(FRAME)))
     return shapes.flatmap(lambda shape: arrays(float, shape, elements=elements))
 
 

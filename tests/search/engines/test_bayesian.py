@@ -29,6 +29,10 @@ def sobol(space=SPACE, *, seed=4):
 
 
 class TestBayesianContract(EngineContract):
+    @pytest.fixture(autouse=True)
+    def few_samples(self, monkeypatch):
+        monkeypatch.setattr(_botorch, "SAMPLES", 8)  # no more are needed to keep it
+
     def make(self, space, objectives, seed):
         return bayesian(space, seed=seed, objectives=objectives)
 

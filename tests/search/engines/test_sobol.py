@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from analytic import SPACE, Problem, search
 
+from moc.errors import StudyError
 from moc.search.engines.base import ENGINES
 from moc.search.engines.sobol import SobolEngine
 from moc.search.space import Space
@@ -45,3 +46,13 @@ def test_covers_a_known_front(curve, share):
     problem = Problem(curve=curve)
     found = problem.share(search(sobol(seed=1), problem, 24))
     assert share < found <= 1
+
+
+def test_engines_are_made_by_name():
+    assert ENGINES.make({"kind": "evolutionary", "population": 6}).start(
+        THREE, objectives=2, seed=1
+    )
+    with pytest.raises(StudyError, match="'bayesian', 'evolutionary', 'sobol'"):
+        ENGINES.make("random")
+    with pytest.raises(StudyError, match=r"sobol\.initial"):
+        ENGINES.make({"kind": "sobol", "initial": 3})
