@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,10 @@ def digits() -> RealData:
 
 
 @pytest.fixture(scope="session")
-def shared_study(tmp_path_factory, worker_id) -> Callable[[dict[str, Any]], StudyRecord]:
+def shared_study(tmp_path_factory) -> Callable[[dict[str, Any]], StudyRecord]:
     """Runs a study once for all processes of a test run; tests only read its folder."""
     base: Path = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def run(tables: dict[str, Any]) -> StudyRecord:
         folder = shared / "shared-studies" / tables["name"]

@@ -15,6 +15,7 @@ from moc.search.engines.base import Engine
 from moc.search.space import Point, Space
 
 TWO, THREE = Space.over("a", "b"), Space.over("a", "b", "c")
+BAD = (math.nan, math.inf, -math.inf)
 
 
 def tell(engine: Engine, points: Sequence[Point]) -> None:
@@ -132,18 +133,17 @@ class EngineContract:
             engine.tell(point, [0.9] * objectives, [0.0] * objectives)
         assert len(engine.ask(1)) == 1
 
-    @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_refuses_what_is_no_result_and_is_not_changed_by_it(
-        self, space: Space, objectives: int, value: float
+        self, space: Space, objectives: int
     ) -> None:
         """NaN, infinity, a negative standard error, or another number of objectives."""
         engine, untouched = (self.started(space, objectives) for _ in range(2))
-        point, good, errors = space.decode([0.5] * space.dimension), [0.5] * objectives, [0.01]
+        point, good, errors = space.decode([0.5] * space.dimension), [0.5], [0.01]
         for values, spread in (
-            ([*good[1:], value], errors * objectives),
-            (good, [*(errors * (objectives - 1)), value]),
-            (good, [*(errors * (objectives - 1)), -0.1]),
-            ([*good, 0.5], errors * (objectives + 1)),
+            *(([*good * (objectives - 1), bad], errors * objectives) for bad in BAD),
+            *((good * objectives, [*errors * (objectives - 1), bad]) for bad in (*BAD, -0.1)),
+            (good * (objectives + 1), errors * (objectives + 1)),
+            (good * objectives, errors * (objectives + 1)),
         ):
             with pytest.raises(ValueError, match="Expected"):
                 engine.tell(point, values, spread)

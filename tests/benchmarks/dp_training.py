@@ -110,7 +110,9 @@ class Comparison:
                 optimiser.step()
                 done += 1
         assert engine.get_epsilon(DELTA) <= epsilon * 1.01
-        return network.eval().requires_grad_(False)
+        plain = build(parse_network(o.network), self.train.info, seed=self.seed)
+        plain.load_state_dict(network.state_dict())  # without opacus' hooks
+        return plain.eval().requires_grad_(False)
 
     def moments(self) -> tuple[Collection, Moments]:
         """A release of class means on every rung."""

@@ -30,8 +30,10 @@ def sobol(space=SPACE, *, seed=4):
 
 class TestBayesianContract(EngineContract):
     @pytest.fixture(autouse=True)
-    def few_samples(self, monkeypatch):
-        monkeypatch.setattr(_botorch, "SAMPLES", 8)  # no more are needed to keep it
+    def small(self, monkeypatch):
+        """What is promised holds at any size."""
+        monkeypatch.setattr(_botorch, "SAMPLES", 4)
+        monkeypatch.setattr(space_module, "_CANDIDATES", 32)
 
     def make(self, space, objectives, seed):
         return bayesian(space, seed=seed, objectives=objectives)

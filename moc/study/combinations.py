@@ -1,0 +1,94 @@
+"""What is right by itself in a study file and cannot work together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from moc.evidence.base import missing
+from moc.evidence.kinds import EVIDENCE, EvidencePart, ProxyEvidence
+
+if TYPE_CHECKING:
+    from moc.study.config import StudyConfig
+
+_PROXY_READS = {"class-means", "class-counts"}
+
+
+def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
+    """Whether something is wrong, and what to say then, for every rule."""
+    evidence, private, objectives = config.evidence, config.privacy is not None, config.objectives
+    count = len(objectives)
+    yield not 2 <= count <= 6, f"Two to six objectives expected in [objectives], found {count}."
+    yield (
+        not config.weighed,
+        "[objectives] names nothing that a set can be condensed for: add 'error' or "
+        "'robust_error'.",
+    )
+    yield (
+        "epsilon" in objectives and not private,
+        "The objective 'epsilon' is the budget of a private study; add [privacy], or remove it.",
+    )
+    kinds = [kind for kind, part in EVIDENCE.parts.items() if part.private in (None, private)]
+    yield (
+        evidence.private not in (None, private),
+        f"[evidence] kind = {evidence.kind!r} is for {'open' if private else 'private'} studies, "
+        f"and this one is {'private' if private else 'open: it has no [privacy] table'}. "
+        f"Use {' or '.join(map(repr, kinds))}.",
+    )
+    yield (
+        bool(config.rounds) and not evidence.released,
+        f"[[rounds]] are sums over T, which [evidence] kind = {evidence.kind!r} does not read; "
+        "remove them, or use kind = 'moments'.",
+    )
+    shares = sum(one.share for one in config.rounds)
+    yield (
+        evidence.released and abs(shares - 1) > 1e-9,
+        f"The shares of [[rounds]] divide the budget of the release: a sum of 1 expected, found "
+        f"{shares:g}.",
+    )
+    summed = [frozenset(s.kind for s in one.statistics) for one in config.rounds]
+    gives = evidence.gives(frozenset.intersection(*summed) if summed else frozenset())
+    wanted = [(f"[objectives.{name}]", one.needs) for name, one in objectives.items()]
+    wanted.append(("`pool` in [condense]", frozenset({"records"} if config.condense.pool else ())))
+    for who, needs in wanted:
+        if lacking := missing(needs, gives):
+            yield True, _lacks(who, lacking, evidence, private=private)
+    if isinstance(evidence, ProxyEvidence):
+        yield from _of_proxies(evidence, summed, needed=config.condense.records_per_class)
+
+
+def _of_proxies(
+    evidence: ProxyEvidence, summed: Sequence[frozenset[str]], *, needed: int
+) -> Iterator[tuple[bool, str]]:
+    """The same of proxies, from rounds that sum these kinds of statistics."""
+    yield (
+        evidence.images_per_class < needed,
+        f"Sets start from {needed} records a class of the proxy, and `images_per_class` in "
+        f"[evidence] is {evidence.images_per_class}: give it at least {needed}.",
+    )
+    yield (
+        any("class-means" not in kinds for kinds in summed),
+        "A proxy is made from class means under the networks of every round: add 'class-means' to "
+        "`statistics` in each of [[rounds]].",
+    )
+    unread = frozenset().union(*summed) - _PROXY_READS
+    yield (
+        bool(unread),
+        f"[[rounds]] pay for {', '.join(sorted(unread))}, which a proxy is not made from: "
+        "remove them, or use [evidence] kind = 'moments'.",
+    )
+
+
+def _lacks(who: str, lacking: frozenset[str], evidence: EvidencePart, *, private: bool) -> str:
+    what = " and ".join(sorted(lacking))
+    if "records" in lacking:
+        cure = "[evidence] kind = 'proxy'" if private else "[evidence] kind = 'samples'"
+        return (
+            f"{who} needs records, and [evidence] kind = {evidence.kind!r} gives sums over them "
+            f"only. Use {cure}, or choose another loss."
+        )
+    return (
+        f"{who} needs {what}, which not every round releases: add it to `statistics` in each of "
+        f"[[rounds]], such as {{kind = '{min(lacking)}', weight = 0.5}}"
+        + (", or use [evidence] kind = 'proxy', which needs none." if private else ".")
+    )
