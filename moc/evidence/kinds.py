@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -61,6 +61,18 @@ class EvidencePart(Part, ABC):
         """Architectures that it names, apart from those of the rounds."""
         return ()
 
+    def faults(
+        self, summed: Sequence[frozenset[str]], *, needed: int
+    ) -> Iterable[tuple[bool, str]]:
+        """Whether something is wrong, and what to say then, for every rule of its own.
+
+        Args:
+            summed: Kinds of the statistics of every round.
+            needed: Records a class that sets start from.
+        """
+        del summed, needed
+        return ()
+
     @abstractmethod
     def open(self, context: EvidenceContext) -> Evidence:
         """Read T, or what was released of it."""
@@ -68,6 +80,7 @@ class EvidencePart(Part, ABC):
 
 EVIDENCE: Family[EvidencePart] = Family("evidence", EvidencePart, "moc.evidence")
 
+_PROXY_READS = {"class-means", "class-counts"}
 _PROXY_VIEWS = 50_000  # on top of the seed of the networks that the release was drawn under
 
 
@@ -139,6 +152,27 @@ class ProxyEvidence(EvidencePart):
     @override
     def seen(self) -> tuple[Architecture, ...]:
         return self.networks or ()
+
+    @override
+    def faults(
+        self, summed: Sequence[frozenset[str]], *, needed: int
+    ) -> Iterator[tuple[bool, str]]:
+        yield (
+            self.images_per_class < needed,
+            f"Sets start from {needed} records a class of the proxy, and `images_per_class` in "
+            f"[evidence] is {self.images_per_class}: give it at least {needed}.",
+        )
+        yield (
+            any("class-means" not in kinds for kinds in summed),
+            "A proxy is made from class means under the networks of every round: add "
+            "'class-means' to `statistics` in each of [[rounds]].",
+        )
+        unread = frozenset().union(*summed) - _PROXY_READS
+        yield (
+            bool(unread),
+            f"[[rounds]] pay for {', '.join(sorted(unread))}, which a proxy is not made from: "
+            "remove them, or use [evidence] kind = 'moments'.",
+        )
 
     @override
     def open(self, context: EvidenceContext) -> Proxies:

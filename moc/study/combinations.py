@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from moc.evidence.base import missing
-from moc.evidence.kinds import EVIDENCE, EvidencePart, ProxyEvidence
+from moc.evidence.kinds import EVIDENCE, EvidencePart
 
 if TYPE_CHECKING:
     from moc.study.config import StudyConfig
-
-_PROXY_READS = {"class-means", "class-counts"}
 
 
 def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
@@ -53,30 +51,7 @@ def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
     for who, needs in wanted:
         if lacking := missing(needs, gives):
             yield True, _lacks(who, lacking, evidence, private=private)
-    if isinstance(evidence, ProxyEvidence):
-        yield from _of_proxies(evidence, summed, needed=config.condense.records_per_class)
-
-
-def _of_proxies(
-    evidence: ProxyEvidence, summed: Sequence[frozenset[str]], *, needed: int
-) -> Iterator[tuple[bool, str]]:
-    """The same of proxies, from rounds that sum these kinds of statistics."""
-    yield (
-        evidence.images_per_class < needed,
-        f"Sets start from {needed} records a class of the proxy, and `images_per_class` in "
-        f"[evidence] is {evidence.images_per_class}: give it at least {needed}.",
-    )
-    yield (
-        any("class-means" not in kinds for kinds in summed),
-        "A proxy is made from class means under the networks of every round: add 'class-means' to "
-        "`statistics` in each of [[rounds]].",
-    )
-    unread = frozenset().union(*summed) - _PROXY_READS
-    yield (
-        bool(unread),
-        f"[[rounds]] pay for {', '.join(sorted(unread))}, which a proxy is not made from: "
-        "remove them, or use [evidence] kind = 'moments'.",
-    )
+    yield from evidence.faults(summed, needed=config.condense.records_per_class)
 
 
 def _lacks(who: str, lacking: frozenset[str], evidence: EvidencePart, *, private: bool) -> str:
