@@ -46,9 +46,15 @@ class _Table(BaseModel):
 class DataTable(_Table):
     """`[data]`: where records come from and how they are divided.
 
-    The division is a public random permutation. `reference` records are for baselines; in a
-    private study they, and unless `[privacy]` says otherwise the held-out records, are declared
-    public by whoever writes the file.
+    The division is a public random permutation. In a private study reference records, and unless
+    `[privacy]` says otherwise the held-out ones, are declared public by whoever writes the file.
+
+    Attributes:
+        source: Part.
+        train: Records of T; all that the others leave if left out.
+        reference: Records for baselines, and for transfer in a private study; none without it.
+        validation: Records that steer the search.
+        test: Records of the report; of the source's own test section where it has one.
     """
 
     source: Annotated[Source, SOURCES]
@@ -61,10 +67,16 @@ class DataTable(_Table):
 class EvaluateTable(_Table):
     """`[evaluate]`: the protocol, and how many fresh networks are trained on every set.
 
-    The finished front and the baselines are measured on test records: on the first
-    `report_records` of them (all if left out), under the attacks of `report_suite` (the
-    protocol's own if left out; `full` is AutoAttack and slow on a CPU), with `report_replicates`
-    networks a set (0 for no measurement on test records at all).
+    The search is steered by validation records; the finished front and the baselines are measured
+    on test records.
+
+    Attributes:
+        protocol: Part: how networks are trained, and the attacks on them.
+        replicates: Networks a set in the search.
+        report_replicates: Networks a set on test records; 0 for no such measurement.
+        report_suite: Part: attacks on test records, such as `full` (AutoAttack, slow on a CPU);
+            those of the protocol if left out.
+        report_records: How many test records, the first ones; all if left out.
     """
 
     protocol: Annotated[TrainingProtocol, PROTOCOLS] = Field(default="fast", validate_default=True)
@@ -78,6 +90,11 @@ class SearchTable(_Table):
     """`[search]`: who asks for weights, how many times, and how many at once.
 
     A private study searches every rung by itself, side by side.
+
+    Attributes:
+        engine: Part.
+        trials: How many in all, beside one anchor a rung for each loss.
+        batch: How many are condensed together on a rung.
     """
 
     engine: Annotated[EngineSettings, ENGINES] = Field(default="bayesian", validate_default=True)
@@ -86,7 +103,27 @@ class SearchTable(_Table):
 
 
 class StudyConfig(_Table):
-    """A whole study file; `docs/study-file.md` lists every table and part."""
+    """A whole study file; `docs/study-file.md` lists every table and part.
+
+    Attributes:
+        name: Names the folder under `runs` and the experiment in MLflow.
+        seed: Public seed of everything but noise: division, networks, starts, search.
+        device: `cpu`, `cuda`, or `auto`.
+        threads: Of torch in every process; as many as there are cores to share if left out.
+        data: Table.
+        threat: Table: what robustness is measured and condensed against.
+        privacy: Table; without it the study is open.
+        rounds: Tables: passes over T, for evidence that is released; one with defaults if left out.
+        evidence: Part: what condensation sees. `samples` in an open study, `moments` in a private
+            one if left out.
+        objectives: Tables by name, two to six; the name is the kind, or the table has one. Clean
+            and robust error if left out; a private study adds epsilon.
+        teacher: Table.
+        condense: Table.
+        evaluate: Table.
+        search: Table.
+        executor: Part: where trials run.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=0, ge=0, lt=2**40)
