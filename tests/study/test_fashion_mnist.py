@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fashion_mnist import needs_fashion_mnist
 
+from moc.evaluate.baselines import BASELINES, DECODED
 from moc.study.config import load_config, parse_config
 from moc.study.run import run_study
 
@@ -33,4 +34,5 @@ def test_a_slice_of_the_study_runs_to_its_end(name, tmp_path):
     assert {checks.trial for checks in study.masking} == set(study.front)
     assert all("transfer" in checks.checks[-1][0] for checks in study.masking)
     assert (study.delta is not None) == ("private" in name)
-    assert {b.name for b in study.baselines} == {"random", "herding", "kmeans"}
+    decoded = {DECODED} if "robust" in name else set()
+    assert {b.name for b in study.baselines} == {*BASELINES, *decoded}
