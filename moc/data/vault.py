@@ -7,6 +7,7 @@ of T.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -80,6 +81,16 @@ class RealData:
             for chunk in chunks
         )
 
+    def fingerprint(self) -> str:
+        """SHA-256 of what the records are: the same whatever their order, file or stored form.
+
+        Values count to 16 bits, so that `v` of 255 as a byte and as a float are one value. Whoever
+        has a candidate for T can confirm it with this, so it stays where T's owner keeps T.
+        """
+        digests = sorted(record_digests(unseal(self)))
+        shape = ",".join(map(str, self.info.shape))
+        return hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
+
     def thinned(self, kept: Tensor, *, declared: int) -> RealData:
         """What is left when records are removed: their places stay empty.
 
@@ -92,6 +103,13 @@ class RealData:
         left.info = replace(self.info, count=declared)
         seal(left, Records(x=records.x[kept], y=records.y[kept]))
         return left
+
+
+def record_digests(records: Records) -> list[bytes]:
+    """SHA-256 of every record with its label, values counted to 16 bits."""
+    values = (as_unit(records.x).double() * 65535).round().to(torch.int32)
+    rows = zip(values.flatten(1).numpy(), records.y.tolist(), strict=True)
+    return [hashlib.sha256(b"%d " % label + row.tobytes()).digest() for row, label in rows]
 
 
 _VAULT: WeakKeyDictionary[RealData, Records] = WeakKeyDictionary()

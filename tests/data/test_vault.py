@@ -54,6 +54,7 @@ def test_bad_records_are_refused_in_one_sentence(change, message):
 def test_records_can_be_reached_through_nothing_but_the_vault():
     data = RealData(info=INFO, x=X, y=Y)
     assert [name for name in dir(data) if not name.startswith("__")] == [
+        "fingerprint",
         "info",
         "split",
         "thinned",
@@ -87,3 +88,28 @@ def test_a_split_depends_on_its_seed_only(digits):
 def test_a_split_cannot_ask_for_more_than_there_is(digits):
     with pytest.raises(DataError, match=r"need 1798 records; there are 1797"):
         digits.split([1000, 798], seed=0)
+
+
+class TestFingerprint:
+    def test_neither_order_nor_stored_form_changes_it(self) -> None:
+        info = DataInfo(name="bytes", shape=(1, 2, 2), classes=("a", "b"), count=5)
+        x = torch.randint(256, (5, 1, 2, 2), dtype=torch.uint8)
+        y = torch.tensor([0, 1, 0, 1, 1])
+        order = torch.tensor([3, 0, 4, 2, 1])
+        one = RealData(info=info, x=x, y=y).fingerprint()
+        assert RealData(info=info, x=x[order], y=y[order]).fingerprint() == one
+        assert RealData(info=info, x=x.float() / 255, y=y).fingerprint() == one
+
+    @pytest.mark.parametrize("changed", ["value", "label", "twice"])
+    def test_any_change_of_a_record_changes_it(self, changed: str) -> None:
+        info = DataInfo(name="bytes", shape=(1, 2, 2), classes=("a", "b"), count=4)
+        x, y = torch.arange(16, dtype=torch.uint8).view(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+        one = RealData(info=info, x=x, y=y).fingerprint()
+        if changed == "value":
+            x = x.clone()
+            x[2, 0, 1, 1] += 1
+        elif changed == "label":
+            y = torch.tensor([0, 1, 1, 1])
+        else:
+            x, y = x[[0, 1, 2, 2]], y[[0, 1, 2, 2]]
+        assert RealData(info=info, x=x, y=y).fingerprint() != one
