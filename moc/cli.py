@@ -17,7 +17,6 @@ from moc.memory import keep_freed_memory
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from moc.policy import Suggestion
     from moc.study.records import StudyRecord
 
 app = typer.Typer(
@@ -38,6 +37,31 @@ Profile = Annotated[
     str | None, typer.Option(help="A [profile.NAME] table of the study file, such as gpu.")
 ]
 _RUNS = Path("runs")
+_RobustError = Annotated[
+    float | None, typer.Option(help="At most this error under attack, 0 to 1.")
+]
+_Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit", help="NAME=VALUE: at most this value of any other objective of the study."
+    ),
+]
+_Prefer = Annotated[
+    str, typer.Option(help="The objective to weigh most among the trials within the limits.")
+]
+_At = Annotated[
+    str | None,
+    typer.Option(
+        help="Take this point of a curve: a weight, 0 to 1, or NAME=WEIGHT,... of more losses."
+    ),
+]
+_Take = Annotated[
+    int | None,
+    typer.Option(min=1, max=3, help="Instead: this suggestion among the trials of the front."),
+]
+_Confirm = Annotated[
+    bool, typer.Option(help="Score the choice on test records under AutoAttack; takes minutes.")
+]
 
 
 @app.command()
@@ -104,43 +128,52 @@ def choose(  # noqa: PLR0913 - the options of the command
     study: Study = None,
     epsilon: Annotated[float | None, typer.Option(help="At most this epsilon.")] = None,
     error: Annotated[float | None, typer.Option(help="At most this clean error, 0 to 1.")] = None,
-    robust_error: Annotated[
-        float | None, typer.Option(help="At most this error under attack, 0 to 1.")
-    ] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=VALUE: at most this value of any other objective of the study."),
-    ] = None,
-    prefer: Annotated[
-        str, typer.Option(help="The objective to weigh most among the trials within the limits.")
-    ] = "balanced",
-    take: Annotated[int, typer.Option(min=1, max=3, help="Which suggestion to export.")] = 1,
+    robust_error: _RobustError = None,
+    limit: _Limits = None,
+    prefer: _Prefer = "balanced",
+    at: _At = None,
+    rung: Annotated[float | None, typer.Option(help="With --at: the rung, by its epsilon.")] = None,
+    take: _Take = None,
+    confirm: _Confirm = True,
     out: Annotated[Path | None, typer.Option(help="Where to export it.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an earlier export.")] = False,
     runs: Runs = _RUNS,
     mlflow: Annotated[bool, typer.Option(help="Set the MLflow alias 'policy'.")] = True,
 ) -> None:
-    """Suggest up to three sets within limits, export one with its card, and name it the policy."""
-    from moc.policy import describe_limits, suggest
+    """Choose the best set within limits, confirm it, export it with its card as the policy.
+
+    Best of all points of the study's curves; of its trials where there are no curves, or with
+    --take.
+    """
+    from moc.export import check_free
+    from moc.policy.choose import choose_set
+    from moc.study.reporter import Console
 
     record = _read(study, runs)
     named = {"error": error, "robust_error": robust_error, "epsilon": epsilon}
     limits = {name: value for name, value in named.items() if value is not None}
     limits |= dict(map(_limit, limit or []))
-    suggestions = suggest(record, limits, prefer=prefer)
-    for place, suggestion in enumerate(suggestions, start=1):
-        typer.echo(_suggestion_text(record, place, suggestion))
-    if take > len(suggestions):
-        raise StudyError(f"There are {len(suggestions)} suggestions; --take {take} names none.")
-    chosen = suggestions[take - 1]
     folder = out or record.folder / "policy"
-    reasons = (describe_limits(limits, record.objectives), chosen.reason)
-    why = {"reasons": reasons, "compared": chosen.compared}
-    _export(record, chosen.trial.number, folder, force=force, **why)
+    check_free(folder, force=force)
+    point = None if at is None else _point(at, record)
+    chosen = choose_set(
+        record,
+        limits,
+        prefer=prefer,
+        point=point,
+        rung=rung,
+        take=take,
+        confirmed=confirm,
+        reporter=Console(),
+        say=typer.echo,
+    )
+    record, number = chosen.study, chosen.number
+    why = {"reasons": chosen.reasons, "compared": chosen.compared}
+    _export(record, number, folder, force=force, **why)
     if mlflow:
         from moc.views.mlflow import set_policy_alias
 
-        version = set_policy_alias(record, chosen.trial.number, folder, chosen.reason)
+        version = set_policy_alias(record, number, folder, chosen.reasons[-1])
         typer.echo(f"In MLflow: model moc-{record.name}, version {version}, alias 'policy'.")
 
 
@@ -254,6 +287,20 @@ def _limit(text: str) -> tuple[str, float]:
         ) from None
 
 
+def _point(text: str, record: StudyRecord) -> dict[str, float]:
+    """A weight, or NAME=WEIGHT of every loss but the first, as a point of a curve."""
+    others = record.weighed[1:]
+    if "=" not in text and len(others) == 1:
+        text = f"{others[0]}={text}"
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip().replace("-", "_"): float(weight) for name, weight in pairs}
+    except ValueError:
+        raise StudyError(
+            f"--at WEIGHT or NAME=WEIGHT,... expected, such as {others[0]}=0.3; found {text!r}."
+        ) from None
+
+
 def _read(study: str | None, runs: Path) -> StudyRecord:
     """The study that the user means."""
     from moc.study.config import load_config
@@ -283,18 +330,6 @@ def _show(record: StudyRecord) -> None:
     console.print(f"Privacy: {record.privacy[-1]}", highlight=False)
     style = "bold red" if checks_failed(record) else None
     console.print(f"Masking checks: {checks_summary(record)}", style=style, highlight=False)
-
-
-def _suggestion_text(record: StudyRecord, place: int, suggestion: Suggestion) -> str:
-    from moc.views.checks import checks_of_set
-    from moc.views.words import scores_words
-
-    trial = suggestion.trial
-    return (
-        f"{place}. {trial.name}: {scores_words(trial.scores, record.objectives)}\n"
-        f"   {suggestion.reason}\n   {suggestion.next_step}\n"
-        f"   Masking checks of this set: {checks_of_set(record, trial.number)['words']}"
-    )
 
 
 def _export(record: StudyRecord, number: int, folder: Path, **options: Any) -> None:  # noqa: ANN401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from moc.study.records import StudyRecord, Trial
 from moc.views.card import card_text
 from moc.views.checks import checks_of_set, curve_of, curve_rows
 from moc.views.contact_sheet import contact_sheet
-from moc.views.words import finite
+from moc.views.words import confirmation_words, finite
 
 Format = Literal["safetensors", "npz"]
 SHEET, CARD, README = "contact_sheet.png", "card.json", "README.md"
@@ -66,11 +67,7 @@ def export_set(
         )
     if format not in ("safetensors", "npz"):
         raise PolicyError(f"The format safetensors or npz expected, found {format!r}.")
-    if folder.exists() and not (folder.is_dir() and (force or not any(folder.iterdir()))):
-        raise PolicyError(
-            f"An empty or new folder expected at {folder}; it holds something. "
-            "Name another one, or allow overwriting."
-        )
+    check_free(folder, force=force)
     synthetic = load_set(study.folder / trial.set_path)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in ("set.safetensors", "set.npz"):
@@ -85,6 +82,19 @@ def export_set(
     (folder / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (folder / README).write_text(card_text(card), encoding="utf-8")
     return folder
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """Refuse to export to a folder that holds something.
+
+    Raises:
+        PolicyError: If it does, and that is not allowed by `force`.
+    """
+    if folder.exists() and not (folder.is_dir() and (force or not any(folder.iterdir()))):
+        raise PolicyError(
+            f"An empty or new folder expected at {folder}; it holds something. "
+            "Name another one, or allow overwriting."
+        )
 
 
 def _write_set(synthetic: SyntheticSet, path: Path) -> Path:
@@ -127,6 +137,7 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
         "scores": _both(trial.scores, trial.report),
         "baselines": {one.name: _both(one.scores, one.report) for one in study.baselines},
         "protocol": study.protocol or "not recorded",
+        "confirmation": _confirmation(study, trial.number),
         "masking": checks_of_set(study, trial.number),
         "curve": curve_rows(curve) if (curve := curve_of(study, trial.name)) else [],
         "privacy": _privacy(study, trial),
@@ -141,6 +152,17 @@ def _both(scores: Scores, report: Scores | None) -> dict[str, dict[str, list[flo
 
 def _scores(scores: Scores) -> dict[str, list[float | None]]:
     return {name: [finite(one.mean), finite(one.se)] for name, one in scores.items()}
+
+
+def _confirmation(study: StudyRecord, number: int) -> dict[str, Any] | None:
+    one = study.confirmations.get(number)
+    if one is None:
+        return None
+    return {
+        **asdict(one),
+        "scores": _scores(one.scores),
+        "words": confirmation_words(study, number),
+    }
 
 
 def _privacy(study: StudyRecord, trial: Trial) -> dict[str, Any]:

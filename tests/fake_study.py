@@ -111,7 +111,7 @@ def _config(*, private: bool, trials: int, more: tuple[str, ...]):
         "seed": 7,
         "data": {"source": "digits", "validation": 200, "test": 200},
         "objectives": objectives | {name: {} for name in more},
-        "condense": {"images_per_class": 3},
+        "condense": {"images_per_class": 3, "front": "apart"},
         "search": {"engine": "sobol", "trials": max(trials, 1)},
     }
     if private:

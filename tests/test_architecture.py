@@ -199,7 +199,6 @@ def test_the_library_prints_nothing():
 
 LONG = {
     "cli": "one command line",
-    "study.run": "the search of a study and its lanes are one idea",
     "study.context": "everything that a study makes of its settings",
     "views.mlflow": "all of MLflow is in it",
 }

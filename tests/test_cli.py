@@ -12,6 +12,7 @@ from moc.cli import app
 from moc.errors import MocError
 
 runner = CliRunner()
+QUICK = ("--no-mlflow", "--no-confirm")
 
 
 @pytest.fixture
@@ -58,14 +59,27 @@ def test_a_failed_check_is_loud_in_front_and_in_choose(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "read_study", lambda _path: study)
     shown = " ".join(invoke("front", "demo", "--runs", runs).output.split())
     assert f"Masking checks: FAILED for {size} of {size} sets" in shown
-    chosen = invoke("choose", "demo", "--runs", runs, "--out", out, "--no-mlflow").output
+    chosen = invoke(
+        "choose", "demo", "--runs", runs, "--out", out, "--no-mlflow", "--no-confirm"
+    ).output
     assert "Masking checks of this set: 1 of 2 FAILED" in chosen
     assert "Masking checks of this set: 1 of 2 FAILED" in (out / "README.md").read_text()
 
 
 def test_choose_shows_reasons_and_exports_a_card(runs, tmp_path):
     out = tmp_path / "chosen"
-    result = invoke("choose", "demo", "--runs", runs, "--epsilon", 8, "--out", out, "--no-mlflow")
+    result = invoke(
+        "choose",
+        "demo",
+        "--runs",
+        runs,
+        "--epsilon",
+        8,
+        "--out",
+        out,
+        "--no-mlflow",
+        "--no-confirm",
+    )
     assert result.exit_code == 0
     assert result.output.startswith("1. trial-")
     card = (out / "README.md").read_text()
@@ -75,15 +89,19 @@ def test_choose_shows_reasons_and_exports_a_card(runs, tmp_path):
 
 def test_any_objective_can_be_limited_and_preferred(runs, tmp_path):
     wanted = ("--limit", "robust-error=0.8", "--prefer", "epsilon", "--out", tmp_path / "out")
-    result = invoke("choose", "demo", "--runs", runs, *wanted, "--no-mlflow")
+    result = invoke("choose", "demo", "--runs", runs, *wanted, *QUICK)
     assert "Lowest epsilon within the limits" in result.output
     assert "robust error ≤ 80 %" in (tmp_path / "out" / "README.md").read_text()
-    wrong = invoke("choose", "demo", "--runs", runs, "--limit", "size", "--no-mlflow")
+    wrong = invoke(
+        "choose", "demo", "--runs", runs, "--limit", "size", "--no-mlflow", "--no-confirm"
+    )
     assert "NAME=VALUE expected" in str(wrong.exception)
 
 
 def test_impossible_limits_are_explained(runs):
-    result = invoke("choose", "demo", "--runs", runs, "--error", 0.0001, "--no-mlflow")
+    result = invoke(
+        "choose", "demo", "--runs", runs, "--error", 0.0001, "--no-mlflow", "--no-confirm"
+    )
     assert isinstance(result.exception, MocError)
     assert "Closest is trial-" in str(result.exception)
 

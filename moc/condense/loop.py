@@ -1,20 +1,22 @@
-"""Condensation: B synthetic sets at once, each under its own weights."""
+"""Condensation: synthetic sets, or whole curves of them, many at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from moc.condense.points import Alone, OnCurve, Points
 from moc.condense.pool import Pool
 from moc.condense.scalarise import Normalisation
 from moc.condense.settings import CondenseSettings
+from moc.data.curve import Curve
 from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
 from moc.discrepancies.base import Loss
 from moc.evidence.base import Evidence
-from moc.networks.bank import encode
+from moc.networks.bank import Member, encode
 from moc.networks.train import Progress
 
 _LABEL_SHARPNESS = 6.0  # logit of the true class where labels are learned: 0.978 of 10 classes
@@ -22,20 +24,29 @@ _FINAL_VIEWS = 16  # networks over which the losses of a finished set are averag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Start:
+    """What a set or a curve starts from.
+
+    Attributes:
+        rung: Index of the rung of the release that it may read.
+        seed: Public seed of the images to start from.
+    """
+
+    rung: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Start):
     """One set to condense.
 
     Attributes:
         weights: Weight of every loss, on the simplex (m,).
-        rung: Index of the rung of the release that the set may read.
-        seed: Public seed of the images to start from.
         normalisation: (ideal, nadir) of the losses on this rung. None for anchors, which minimise
             one loss alone, as it is.
     """
 
     weights: tuple[float, ...]
-    rung: int = 0
-    seed: int = 0
     normalisation: Normalisation | None = None
 
 
@@ -67,73 +78,140 @@ def condense(
     Returns:
         One finished set for each task, in order.
     """
-    batch = _Batch(tasks, evidence, losses, settings)
-    for step in batch.minimise():
-        if progress is not None:
-            progress(step + 1, settings.steps)
-    return batch.finish()
+    points = Alone(
+        weights=torch.tensor([task.weights for task in tasks], device=evidence.device),
+        frame=Normalisation.stack([task.normalisation for task in tasks]),
+        scalariser=settings.scalariser,
+    )
+    batch = _Batch(tasks, points, evidence, losses, settings)
+    batch.minimise(progress)
+    return batch.sets()
+
+
+def condense_curves(
+    starts: Sequence[Start],
+    *,
+    evidence: Evidence,
+    losses: Mapping[str, Loss],
+    settings: CondenseSettings,
+    progress: Progress | None = None,
+) -> list[Curve]:
+    """Condense a whole front for each start; each curve comes out as it would alone.
+
+    In every step each curve is looked at in its corners, where one loss counts alone, and at drawn
+    points between them, under one network, batch and attack.
+
+    Args:
+        starts: One for each curve, such as the rungs of a release.
+        evidence: What T gave.
+        losses: The m losses by name, two or more, that the front trades off.
+        settings: Size, schedule, labels and scalariser; `curve` above all.
+        progress: Told after every step.
+    """
+    points = OnCurve(
+        losses=len(losses),
+        settings=settings.curve,
+        scalariser=settings.scalariser,
+        device=evidence.device,
+    )
+    batch = _Batch(starts, points, evidence, tuple(losses.values()), settings)
+    batch.minimise(progress)
+    return batch.curves(tuple(losses))
+
+
+def losses_of(
+    sets: Sequence[SyntheticSet], *, rung: int, evidence: Evidence, losses: Sequence[Loss]
+) -> list[tuple[float, ...]]:
+    """Every loss of finished sets of one size, as averages over public random networks.
+
+    Args:
+        sets: Such as points of a curve; they are looked at together.
+        rung: The rung that they read.
+        evidence: What T gave.
+        losses: The m losses.
+    """
+    decoder = sets[0].decoder.model_copy(update={"noise_copies": 1})
+    x = torch.stack([one.x for one in sets]).to(evidence.device)
+    labels = torch.stack([one.labels for one in sets]).to(evidence.device)
+    records, labels = decoder(x).flatten(1, 2), labels.repeat_interleave(decoder.count, dim=1)
+    rows = []
+    for step in range(_FINAL_VIEWS):
+        view = evidence.view(step, [rung] * len(sets))
+        with torch.no_grad():
+            encoded = encode(records, labels, view.member)
+        rows.append(torch.stack([loss(encoded, view).detach() for loss in losses], dim=1))
+    return [tuple(row) for row in torch.stack(rows).mean(0).tolist()]
 
 
 class _Batch:
-    """The B sets while they are being condensed."""
+    """B sets or curves while they are being condensed; of each, n points are looked at in a step.
+
+    Controls are the P sets that a curve is made of; a set by itself is one with P = n = 1.
+    """
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        starts: Sequence[Start],
+        points: Points,
         evidence: Evidence,
         losses: Sequence[Loss],
         settings: CondenseSettings,
     ) -> None:
-        self.evidence, self.objectives, self.settings = evidence, losses, settings
+        self.points, self.evidence, self.objectives = points, evidence, losses
+        self.settings = settings
         self.decoder = settings.decoder.model_copy(update={"noise_copies": 1})
-        self.rungs = [task.rung for task in tasks]
-        classes = len(evidence.info.classes)
+        self.rungs = [start.rung for start in starts]
+        classes, controls = len(evidence.info.classes), points.controls
         y = balanced_labels(settings.images_per_class, classes)
-        hard = one_hot(y, classes).to(evidence.device)
-        self.hard = hard.repeat(len(tasks), 1, 1)
-        start = torch.stack([self._start(task) for task in tasks])
-        self.x = start.to(evidence.device, copy=True).requires_grad_(True)
+        self.hard = one_hot(y, classes).to(evidence.device).repeat(len(starts), 1, 1, 1)
+        x = torch.stack([self._start(start) for start in starts]).to(evidence.device)
+        self.x = x.unsqueeze(1).repeat_interleave(controls, dim=1).requires_grad_(True)
         learned = settings.labels == "learned"
-        self.logits = (_LABEL_SHARPNESS * self.hard).requires_grad_(learned)
-        self.weights = torch.tensor([task.weights for task in tasks], device=evidence.device)
-        self.frame = Normalisation.stack([task.normalisation for task in tasks])
+        logits = (_LABEL_SHARPNESS * self.hard).repeat(1, controls, 1, 1)
+        self.logits = logits.requires_grad_(learned)
         pool = settings.pool
-        self.pools = [Pool(evidence.bank, pool, seed=task.seed) for task in tasks if pool]
+        self.pools = [Pool(evidence.bank, pool, seed=start.seed) for start in starts if pool]
 
-    def _start(self, task: Task) -> Tensor:
+    def _start(self, start: Start) -> Tensor:
         """Images (M, *shape) to start from."""
         y = balanced_labels(self.settings.records_per_class, len(self.evidence.info.classes))
-        return self.decoder.pack(self.evidence.start(y, seed=task.seed, rung=task.rung))
+        return self.decoder.pack(self.evidence.start(y, seed=start.seed, rung=start.rung))
 
-    def labels(self) -> Tensor:
-        return self.logits.softmax(-1) if self.logits.requires_grad else self.hard
+    def minimise(self, progress: Progress | None) -> None:
+        """Take all steps."""
+        for step in self._steps():
+            if progress is not None:
+                progress(step + 1, self.settings.steps)
 
-    def minimise(self) -> Iterator[int]:
-        """Take all steps, yielding after each."""
+    def _steps(self) -> Iterator[int]:
         each = self.settings.networks_per_step
         parameters = [p for p in (self.x, self.logits) if p.requires_grad]
         optimiser = torch.optim.Adam(parameters, lr=self.settings.lr)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.settings.steps)
         for step in range(self.settings.steps):
             views = range(step * each, (step + 1) * each)
+            self.points.draw(step)
             losses = self.losses(views)
             optimiser.zero_grad(set_to_none=True)
-            self.join(losses).sum().backward()
+            self.points.join(losses).sum().backward()
+            before = [p.detach().clone() for p in parameters]
             optimiser.step()
             cosine.step()
             with torch.no_grad():
+                for now, then in zip(parameters, before, strict=True):
+                    self.points.carry(now, then)
                 self.x.clamp_(0.0, 1.0)
             self._train_pools(views)
             yield step
 
     def losses(self, views: range) -> Tensor:
-        """Every loss of every set, averaged over these views: (B, m)."""
+        """Every loss of every point, averaged over these views: (B, n, m)."""
         records, labels = self.records()
         parts = []
         for view in views:
             if self.pools:
                 alone = [
-                    self._under(view, slice(b, b + 1), records, labels, pool)
+                    self._under(view, slice(b, b + 1), records, labels, pool.member(view))
                     for b, pool in enumerate(self.pools)
                 ]
                 parts.append(torch.cat(alone))
@@ -142,43 +220,48 @@ class _Batch:
         return torch.stack(parts).mean(0)
 
     def records(self) -> tuple[Tensor, Tensor]:
-        """Training records (B, M, *shape) and their labels (B, M, c)."""
-        records = self.decoder(self.x).flatten(1, 2)
-        return records, self.labels().repeat_interleave(self.decoder.count, dim=1)
+        """Training records (B, n, M, *shape) of the points, and their labels (B, n, M, c)."""
+        records = self.decoder(self.points.mix(self.x).flatten(0, 1)).flatten(1, 2)
+        if self.logits.requires_grad:
+            labels = self.points.mix(self.logits).softmax(-1)
+        else:
+            labels = self.hard.expand(-1, len(records) // len(self.x), -1, -1)
+        labels = labels.repeat_interleave(self.decoder.count, dim=2)
+        return records.unflatten(0, (len(self.x), -1)), labels
 
     def _under(
-        self, step: int, sets: slice, records: Tensor, labels: Tensor, pool: Pool | None = None
+        self,
+        step: int,
+        sets: slice,
+        records: Tensor,
+        labels: Tensor,
+        member: Member | None = None,
     ) -> Tensor:
-        """Every loss of these sets under one network: (sets, m)."""
-        member = pool.member(step) if pool else None
-        view = self.evidence.view(step, self.rungs[sets], member=member)
-        encoded = encode(records[sets], labels[sets], view.member)
-        return torch.stack([loss(encoded, view) for loss in self.objectives], dim=1)
+        """Every loss of the points of these sets under one network: (sets, n, m)."""
+        rungs = [rung for rung in self.rungs[sets] for _ in range(records.shape[1])]
+        view = self.evidence.view(step, rungs, member=member)
+        encoded = encode(records[sets].flatten(0, 1), labels[sets].flatten(0, 1), view.member)
+        found = torch.stack([loss(encoded, view) for loss in self.objectives], dim=1)
+        return found.unflatten(0, (-1, records.shape[1]))
 
     def _train_pools(self, steps: range) -> None:
+        """Train every pool on one point of its set or curve, the next in turn."""
         if not self.pools:
             return
         with torch.no_grad():
             records, labels = self.records()
         for pool, x, y in zip(self.pools, records, labels, strict=True):
             for step in steps:
-                pool.train(step, x, y)
+                place = step % len(x)
+                pool.train(step, x[place], y[place])
 
-    def join(self, losses: Tensor) -> Tensor:
-        """One value for each set (B,)."""
-        if losses.shape[1] == 1:
-            return losses[:, 0]
-        alone = (losses * self.weights).sum(1)
-        if self.frame is None:
-            return alone
-        joined = self.settings.scalariser.join(self.frame.apply(losses), self.weights)
-        return torch.where((self.weights > 1 - 1e-9).any(1), alone, joined)
-
-    def finish(self) -> list[Condensed]:
+    def sets(self) -> list[Condensed]:
+        """The B finished sets."""
         # One view at a time: each holds its graph, through all records and layers, until it goes.
         views = [self.losses(range(k, k + 1)).detach() for k in range(_FINAL_VIEWS)]
-        losses = torch.stack(views).mean(0).tolist()
-        labels, x = self.labels().detach().cpu(), self.x.detach().cpu()
+        losses = torch.stack(views).mean(0)[:, 0].tolist()
+        labels = self.logits.softmax(-1) if self.logits.requires_grad else self.hard
+        labels, x = labels[:, 0].detach().cpu(), self.x[:, 0].detach().cpu()
         info, decoder = self.evidence.info, self.settings.decoder
         return [
             Condensed(
@@ -186,4 +269,19 @@ class _Batch:
                 losses=tuple(row),
             )
             for a, b, row in zip(x, labels, losses, strict=True)
+        ]
+
+    def curves(self, losses: tuple[str, ...]) -> list[Curve]:
+        """The B finished curves."""
+        labels = self.logits if self.logits.requires_grad else self.hard
+        return [
+            Curve(
+                info=self.evidence.info,
+                losses=losses,
+                degree=self.settings.curve.degree,
+                x=x.detach().cpu().clone(),
+                labels=y.detach().cpu().clone(),
+                decoder=self.settings.decoder,
+            )
+            for x, y in zip(self.x, labels, strict=True)
         ]

@@ -27,6 +27,19 @@ class PoolSettings(BaseModel):
     inner: int = Field(default=1, gt=0)
 
 
+class CurveSettings(BaseModel):
+    """The front as one curve, a Bézier simplex of sets.
+
+    Attributes:
+        degree: Of its polynomials; 2 or more, so that some control set is no corner.
+        between: Points between the corners that every step looks at.
+    """
+
+    model_config = _CONFIG
+    degree: int = Field(default=2, ge=1, le=4)
+    between: int = Field(default=1, gt=0)
+
+
 class CondenseSettings(BaseModel):
     """Size and schedule of the sets.
 
@@ -40,6 +53,9 @@ class CondenseSettings(BaseModel):
             without the copies.
         pool: Networks that grow up on each set; none for random ones. Needs records.
         scalariser: Joins the losses.
+        front: `curve`: all sets of a rung as one curve, whose every point is a set; `apart`: each
+            set by itself.
+        curve: Table.
     """
 
     model_config = _CONFIG
@@ -51,6 +67,8 @@ class CondenseSettings(BaseModel):
     decoder: Decoder = AS_STORED
     pool: PoolSettings | None = None
     scalariser: Annotated[Scalariser, SCALARISERS] = SmoothTchebycheff()
+    front: Literal["curve", "apart"] = "curve"
+    curve: CurveSettings = CurveSettings()
 
     @property
     def records_per_class(self) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ValidationError
@@ -17,26 +19,74 @@ from moc.data.synthetic import SyntheticSet
 from moc.errors import DataError
 
 
-class _Description(BaseModel):
+class Description(BaseModel):
+    """What stands in a file beside its tensors."""
+
     info: DataInfo
     decoder: Decoder
+    extra: dict[str, Any] = {}
 
 
-def save_set(synthetic: SyntheticSet, path: Path) -> Path:
-    """Write a set to `path` atomically: readers see the whole file or none."""
+def save_tensors(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    *,
+    info: DataInfo,
+    decoder: Decoder,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write tensors, as float32, with their description: readers see the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # One entry only: the library writes several in no fixed order, and equal sets are equal files.
-    described = _Description(info=synthetic.info, decoder=synthetic.decoder)
-    meta = {"moc": described.model_dump_json()}
+    described = Description(info=info, decoder=decoder, extra=dict(extra or {}))
+    meta = {"moc": described.model_dump_json(exclude=None if extra else {"extra"})}
     part = path.with_suffix(path.suffix + ".part")
-    tensors = {"x": _stored(synthetic.x), "labels": _stored(synthetic.labels)}
+    stored = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
     # As bytes, not by safetensors' own writer, which gives files to their owner alone.
     with part.open("wb") as file:
-        file.write(save(tensors, metadata=meta))
+        file.write(save(stored, metadata=meta))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
     return path
+
+
+def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Description]:
+    """Read `x`, `labels` and their description.
+
+    Args:
+        path: The file.
+        what: What it should be, for errors.
+
+    Raises:
+        DataError: If there is no such file, or it is not one that moc stored.
+    """
+    if not path.is_file():
+        raise DataError(f"{what.capitalize()} expected at {path}, found no file.")
+    try:
+        file = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path} is not {what} stored by moc, or is truncated; make it again."
+        ) from error
+    with file:
+        meta = file.metadata() or {}
+        try:
+            tensors = {name: file.get_tensor(name) for name in ("x", "labels")}
+            described = Description.model_validate_json(meta["moc"], strict=True)
+        except (KeyError, ValidationError, SafetensorError) as error:
+            raise DataError(
+                f"{path} is not {what} stored by moc: its description does not fit."
+            ) from error
+    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+        raise DataError(f"{path} is not {what} stored by moc: float32 arrays expected.")
+    return tensors, described
+
+
+def save_set(synthetic: SyntheticSet, path: Path) -> Path:
+    """Write a set to `path` atomically: readers see the whole file or none."""
+    tensors = {"x": synthetic.x, "labels": synthetic.labels}
+    return save_tensors(tensors, path, info=synthetic.info, decoder=synthetic.decoder)
 
 
 def load_set(path: Path) -> SyntheticSet:
@@ -45,30 +95,8 @@ def load_set(path: Path) -> SyntheticSet:
     Raises:
         DataError: If there is no such file, or it is not a set that moc stored.
     """
-    if not path.is_file():
-        raise DataError(f"A stored synthetic set expected at {path}, found no file.")
-    try:
-        file = safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path} is not a synthetic set stored by moc, or is truncated; make it again."
-        ) from error
-    with file:
-        meta = file.metadata() or {}
-        try:
-            tensors = {name: file.get_tensor(name) for name in ("x", "labels")}
-            described = _Description.model_validate_json(meta["moc"], strict=True)
-        except (KeyError, ValidationError, SafetensorError) as error:
-            raise DataError(
-                f"{path} is not a synthetic set stored by moc: its description does not fit."
-            ) from error
-    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
-        raise DataError(f"{path} is not a synthetic set stored by moc: float32 arrays expected.")
+    tensors, described = load_tensors(path, "a synthetic set")
     try:
         return SyntheticSet(info=described.info, decoder=described.decoder, **tensors)
     except DataError as error:
         raise DataError(f"{path} is not a synthetic set stored by moc. {error}") from error
-
-
-def _stored(rows: Tensor) -> Tensor:
-    return rows.detach().to("cpu", torch.float32).contiguous()

@@ -9,7 +9,7 @@ from functools import cached_property
 from moc.data.decoder import AS_STORED
 from moc.data.storage import load_set, save_set
 from moc.evaluate.baselines import BASELINES, DECODED, select
-from moc.evaluate.examine import CURVE, budgets
+from moc.evaluate.examine import CURVE, Examination, budgets
 from moc.evaluate.measure import error_estimate
 from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
@@ -20,7 +20,7 @@ from moc.study.jobs import Examine
 from moc.study.records import RobustnessCurve, StudyRecord, set_path, trial_name
 from moc.study.store import StudyLedger, curve_to_json, read_study, scores_to_json
 from moc.study.transfer import Transfer, train_transfer
-from moc.study.worklist import Worklist
+from moc.study.worklist import Worklist, network_seeds
 
 
 class Closing:
@@ -109,15 +109,10 @@ class Closing:
         jobs = [self._examine(name, study, numbers.get(name)) for name in missing]
         title = "checking the attacks, and curves against eps"
         for done in self.work.results(title, jobs, steps=len(jobs)):
-            number, found = numbers.get(done.job.name), done.result
+            number = numbers.get(done.job.name)
             words = "" if number is None else self._transfer(study, number).words
-            self.ledger.append(
-                "examined",
-                name=done.job.name,
-                trial=number,
-                checks=[[check.name, check.passed, check.detail] for check in found.checks],
-                transfer=words,
-                curve=curve_to_json(self._curve(done)),
+            note_examined(
+                self.context, self.ledger, done.job.name, done.result, trial=number, transfer=words
             )
 
     def _examine(self, name: str, study: StudyRecord, number: int | None) -> Examine:
@@ -126,7 +121,7 @@ class Closing:
             name=name,
             path=self.context.folder / set_path(name),
             records="examined",
-            seeds=self.work.seeds(test=True),
+            seeds=network_seeds(self.config, test=True),
             checked=number is not None,
             transfer=() if number is None else self._transfer(study, number).networks,
         )
@@ -149,17 +144,43 @@ class Closing:
         """Whether the networks are trained on records that readers of every rung may see."""
         return self.context.reference is not None
 
-    def _curve(self, done: Done) -> RobustnessCurve:
-        records, seeds = self.context.held_out["examined"], self.work.seeds(test=True)
-        rates = records.publish(done.result.counts)
-        return RobustnessCurve(
-            name=done.job.name,
-            eps=tuple(threat.eps for threat in budgets(self.config.threat)),
-            errors=tuple(error_estimate(column) for column in _columns(rates)),
-            attacks=tuple(attack.label for attack in CURVE.attacks),
-            records=len(records),
-            networks=len(seeds),
-        )
+
+def note_examined(
+    context: StudyContext,
+    ledger: StudyLedger,
+    name: str,
+    found: Examination,
+    *,
+    trial: int | None,
+    transfer: str,
+) -> None:
+    """Note what a closer look at a set has found.
+
+    Args:
+        context: The study.
+        ledger: Its ledger.
+        name: Trial or baseline.
+        found: What was found.
+        trial: The number of the trial.
+        transfer: What the networks that attacks were transferred from were trained on, in words.
+    """
+    records = context.held_out["examined"]
+    curve = RobustnessCurve(
+        name=name,
+        eps=tuple(threat.eps for threat in budgets(context.config.threat)),
+        errors=tuple(error_estimate(one) for one in _columns(records.publish(found.counts))),
+        attacks=tuple(attack.label for attack in CURVE.attacks),
+        records=len(records),
+        networks=len(network_seeds(context.config, test=True)),
+    )
+    ledger.append(
+        "examined",
+        name=name,
+        trial=trial,
+        checks=[[check.name, check.passed, check.detail] for check in found.checks],
+        transfer=transfer,
+        curve=curve_to_json(curve),
+    )
 
 
 def _columns(rates: Rates) -> Sequence[Rates]:

@@ -175,6 +175,11 @@ class StudyConfig(_Table):
         return tuple(name for name, one in self.objectives.items() if one.weighed)
 
     @property
+    def on_curves(self) -> bool:
+        """Whether the sets of a rung are points of one curve."""
+        return self.condense.front == "curve" and len(self.weighed) > 1
+
+    @property
     def planned_trials(self) -> int:
         """Anchors (each loss alone, on every rung) and the search's own trials."""
         searched = self.search.trials if len(self.weighed) > 1 else 0

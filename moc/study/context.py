@@ -398,7 +398,7 @@ class StudyContext:
         suites = self.suites
         return WorkerContext(
             evidence=self.evidence,
-            losses=tuple(self.losses.values()),
+            losses=self.losses,
             condense=self.config.condense,
             training=self.training,
             threat=self.config.threat,

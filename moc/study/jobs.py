@@ -12,8 +12,9 @@ from torch import nn
 from typing_extensions import override
 
 from moc.attacks.threat import Threat
-from moc.condense.loop import Condensed, Task, condense
+from moc.condense.loop import Condensed, Start, Task, condense, condense_curves, losses_of
 from moc.condense.settings import CondenseSettings
+from moc.data.curve import Curve, load_curve
 from moc.data.storage import load_set
 from moc.discrepancies.base import Loss
 from moc.evaluate.examine import Examination, examine
@@ -22,6 +23,7 @@ from moc.evaluate.scoring import count_outcomes
 from moc.evidence.base import Evidence
 from moc.networks.train import Progress, Training
 from moc.privacy.held_out import Counts, HeldOut
+from moc.search.space import Point
 
 Result = TypeVar("Result")
 
@@ -32,7 +34,7 @@ class WorkerContext:
 
     Attributes:
         evidence: What condensation sees.
-        losses: What it minimises.
+        losses: What it minimises, by objective.
         condense: How.
         training: How networks are trained on a set to look closer at them.
         threat: What they are attacked with then.
@@ -42,7 +44,7 @@ class WorkerContext:
     """
 
     evidence: Evidence
-    losses: tuple[Loss, ...]
+    losses: Mapping[str, Loss]
     condense: CondenseSettings
     training: Training
     threat: Threat
@@ -96,10 +98,75 @@ class Condense(Job[list[Condensed]]):
         return condense(
             self.tasks,
             evidence=context.evidence,
+            losses=tuple(context.losses.values()),
+            settings=context.condense,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CondenseCurves(Job[list[Curve]]):
+    """Condense the whole front of some rungs.
+
+    Attributes:
+        starts: One for each rung.
+        counts: How many sets it is counted as in the display of progress.
+    """
+
+    key: str
+    lane: int = 0
+    starts: tuple[Start, ...]
+    counts: int = 1
+
+    @property
+    @override
+    def size(self) -> int:
+        return self.counts
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> list[Curve]:
+        return condense_curves(
+            self.starts,
+            evidence=context.evidence,
             losses=context.losses,
             settings=context.condense,
             progress=progress,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dial(Job[list[Condensed]]):
+    """Take sets from a curve and measure their losses; no step is taken.
+
+    Attributes:
+        numbers: Trials of the sets.
+        points: Where on the curve, in their order.
+        path: The stored curve.
+    """
+
+    key: str
+    lane: int = 0
+    numbers: tuple[int, ...]
+    points: tuple[Point, ...]
+    path: Path
+
+    @property
+    @override
+    def size(self) -> int:
+        return 0
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> list[Condensed]:
+        curve = load_curve(self.path)
+        sets = [curve.at(**point) for point in self.points]
+        found = losses_of(
+            sets,
+            rung=self.lane,
+            evidence=context.evidence,
+            losses=tuple(context.losses.values()),
+        )
+        pairs = zip(sets, found, strict=True)
+        return [Condensed(synthetic=one, losses=losses) for one, losses in pairs]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from moc.data.curve import Curve, load_curve
+from moc.errors import StudyError
 from moc.evaluate.scores import Estimate, Scores
 from moc.objectives.base import Objective
 from moc.privacy.ladder import Rung
@@ -23,13 +25,18 @@ def set_path(name: str) -> str:
     return f"sets/{name}.safetensors"
 
 
+def curve_path(rung: int) -> str:
+    """Where the curve of a rung lies, relative to the study folder."""
+    return f"curves/rung-{rung}.safetensors"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One finished trial: a point, the set condensed for it, and what the set is worth.
 
     Attributes:
         number: Position in the study, from 0; anchors come first.
-        kind: `anchor` (one loss alone, fixes the normalisation) or `search`.
+        kind: `anchor` (one loss alone; a corner of the curve) or `search`.
         point: What the search proposed, by variable; a weight of each loss but the first.
         weights: The weight of every loss, by objective; they sum to one.
         rung: The rung of the release that the trial read; None in an open study.
@@ -39,7 +46,8 @@ class Trial:
         report: Measured again with fresh networks on test records, for trials of the front only.
         losses: The losses of the finished set, by objective.
         set_path: The stored set, relative to the study folder.
-        seconds: Wall-clock time of condensing (its share of the batch) and of evaluating.
+        seconds: Wall-clock time of condensing (its share of the batch, and nothing for a curve)
+            and of evaluating.
     """
 
     number: int
@@ -58,6 +66,11 @@ class Trial:
     def name(self) -> str:
         """See `trial_name`."""
         return trial_name(self.number)
+
+    @property
+    def rung_index(self) -> int:
+        """Index of the rung; 0 in an open study."""
+        return 0 if self.rung is None else self.rung.index
 
     @property
     def is_private(self) -> bool:
@@ -139,6 +152,25 @@ class RobustnessCurve:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """A chosen trial, scored by fresh networks on test records under the attacks of claims.
+
+    Attributes:
+        suite: Kind of the suite of attacks.
+        attacks: Their labels.
+        scores: What was found.
+        records: How many test records.
+        networks: How many networks were trained on the set.
+    """
+
+    suite: str
+    attacks: tuple[str, ...]
+    scores: Scores
+    records: int
+    networks: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """A whole study as read back from its folder.
 
@@ -159,6 +191,7 @@ class StudyRecord:
         masking: Whether robust scores can be believed, for each set that was examined.
         curves: Robustness curves of the front and of the baselines.
         unexamined: Why there are neither, in words; empty if there are.
+        confirmations: By trial number, for those that were chosen and confirmed.
         complete: Whether the study has run to its end.
     """
 
@@ -178,7 +211,18 @@ class StudyRecord:
     masking: tuple[MaskingChecks, ...] = ()
     curves: tuple[RobustnessCurve, ...] = ()
     unexamined: str = ""
+    confirmations: dict[int, Confirmation] = field(default_factory=dict)
     complete: bool = False
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """The objectives that condensation minimises, by weights."""
+        return tuple(name for name, one in self.objectives.items() if one.weighed)
+
+    @property
+    def on_curves(self) -> bool:
+        """Whether the sets of a rung are points of one curve."""
+        return self.config["condense"]["front"] == "curve" and len(self.weighed) > 1
 
     @property
     def measured(self) -> dict[str, Objective]:
@@ -189,6 +233,38 @@ class StudyRecord:
     def is_private(self) -> bool:
         """Whether the study has a finite budget."""
         return math.isfinite(self.epsilon)
+
+    def curve(self, epsilon: float | None = None) -> Curve:
+        """The front of a rung as a curve: `study.curve(4.0).at(robust_error=0.3)` is a set.
+
+        Args:
+            epsilon: The rung, by its epsilon; none in an open study.
+
+        Raises:
+            StudyError: If there is no such rung.
+            DataError: If its sets were condensed apart, or its curve is not there yet.
+        """
+        return self.curve_at(self.rung_index(epsilon))
+
+    def curve_at(self, rung: int) -> Curve:
+        """The curve of the rung with this index; see `curve`."""
+        return load_curve(self.folder / curve_path(rung))
+
+    def rung_index(self, epsilon: float | None) -> int:
+        """Index of a rung by its epsilon; 0 in an open study.
+
+        Raises:
+            StudyError: If there is no such rung.
+        """
+        rungs = (self.config["privacy"] or {}).get("epsilons", [])
+        if not rungs and epsilon is None:
+            return 0
+        # What a rung is accounted at lies a little below what the study file asked for.
+        near = [k for k, rung in enumerate(rungs) if math.isclose(rung, epsilon or 0, rel_tol=1e-3)]
+        if not near:
+            words = ", ".join(f"{rung:g}" for rung in rungs) or "none, as it is open"
+            raise StudyError(f"A rung of study {self.name} expected, {words}; found {epsilon}.")
+        return near[0]
 
     def trial(self, number: int) -> Trial:
         """The trial with this number."""

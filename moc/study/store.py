@@ -5,6 +5,7 @@ study.jsonl      every event of the search, append-only
 privacy.jsonl    every access to T, append-only
 release-0/ ...   the rungs of every round of the release (private studies)
 proxies/         synthetic sets made from the rungs, where a study reads them
+curves/          the front of every rung as a curve, whose points are sets
 sets/            every synthetic set and baseline
 """
 
@@ -33,6 +34,7 @@ from moc.search.front import (
 )
 from moc.study.records import (
     Baseline,
+    Confirmation,
     MaskingChecks,
     RobustnessCurve,
     StudyRecord,
@@ -141,6 +143,7 @@ def read_study(folder: Path) -> StudyRecord:
         privacy=privacy.describe(),
         protocol=started.get("protocol", ""),
         **_examined(config, ledger),
+        confirmations=_confirmations(ledger),
         complete=ledger.find("finished") is not None,
         **_front(trials, objectives, started.get("frame"), seed=config["seed"]),
     )
@@ -225,6 +228,19 @@ def _baselines(ledger: StudyLedger) -> tuple[Baseline, ...]:
         )
         for event in ledger.all("baseline")
     )
+
+
+def _confirmations(ledger: StudyLedger) -> dict[int, Confirmation]:
+    return {
+        event["trial"]: Confirmation(
+            suite=event["suite"],
+            attacks=tuple(event["attacks"]),
+            scores=scores_from_json(event["scores"]),
+            records=event["records"],
+            networks=event["networks"],
+        )
+        for event in ledger.all("confirmed")
+    }
 
 
 def _examined(config: Mapping[str, Any], ledger: StudyLedger) -> dict[str, Any]:

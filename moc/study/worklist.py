@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
+from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.executors import Done
 from moc.study.jobs import Job, Score
@@ -29,6 +30,7 @@ class Worklist:
         """Start the executor."""
         worker = context.worker()
         self._context, self.measures = context, worker.measures
+        self._sizes: dict[str, int] = {}
         self._executor = context.config.executor.start(worker)
 
     def __enter__(self) -> Self:
@@ -47,6 +49,7 @@ class Worklist:
     def submit(self, jobs: Iterable[Job[Any]]) -> None:
         """Queue jobs, while others run."""
         for job in jobs:
+            self._sizes[job.key] = job.size
             self._executor.submit(job)
 
     def results(self, title: str, jobs: Iterable[Job[Any]], *, steps: int) -> Iterator[Done]:
@@ -65,7 +68,7 @@ class Worklist:
                 progress(round(_FINE * (ended + sum(running.values()))), _FINE * steps)
 
             def tell(key: str, done: int, total: int) -> None:
-                running[key] = done / max(total, 1)
+                running[key] = self._sizes[key] * done / max(total, 1)
                 show()
 
             show()
@@ -83,12 +86,12 @@ class Worklist:
             name=name,
             path=self._context.folder / set_path(name),
             records=records,
-            seeds=self.seeds(test=records == "test"),
+            seeds=network_seeds(self._context.config, test=records == "test"),
         )
 
-    def seeds(self, *, test: bool) -> tuple[int, ...]:
-        """Public seeds of the networks that sets are measured by."""
-        config = self._context.config
-        first = config.seed * 1_000_000 + (_TEST_SEEDS if test else 0)
-        e = config.evaluate
-        return tuple(range(first, first + (e.report_replicates if test else e.replicates)))
+
+def network_seeds(config: StudyConfig, *, test: bool) -> tuple[int, ...]:
+    """Public seeds of the networks that sets are measured by, on validation or test records."""
+    first = config.seed * 1_000_000 + (_TEST_SEEDS if test else 0)
+    e = config.evaluate
+    return tuple(range(first, first + (e.report_replicates if test else e.replicates)))

@@ -31,6 +31,10 @@ import numpy as np
 arrays = np.load("set.npz")
 x, labels = arrays["x"], arrays["labels"]""",
 }
+_UNCONFIRMED = (
+    "Not confirmed under AutoAttack: its robust error may be some points higher. `moc choose` "
+    "confirms what it exports."
+)
 _ROBUST = (
     "Robust error counts a record as wrong if any attack of the protocol finds a mistake within "
     "the perturbation that the settings name. It says nothing about larger perturbations, other "
@@ -64,6 +68,7 @@ def card_text(card: dict[str, Any]) -> str:
         "the same way; they are not private.",
         f"Protocol: {card['protocol']}",
         _ROBUST,
+        (card["confirmation"] or {}).get("words", _UNCONFIRMED),
         _curve(card["curve"]),
         f"Masking checks of this set: {card['masking']['words']}.",
         "## Privacy",

@@ -103,3 +103,13 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]
         else:
             flat[prefix + key] = str(value)
     return flat
+
+
+def confirmation_words(study: StudyRecord, number: int) -> str:
+    """A confirmation in a sentence."""
+    one = study.confirmations[number]
+    return (
+        f"Confirmed by {one.networks} fresh networks on {one.records} test records, under "
+        f"{', '.join(one.attacks)} (suite {one.suite!r}): "
+        f"{scores_words(one.scores, study.measured)}."
+    )

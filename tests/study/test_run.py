@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from tiny import PRIVATE, TINY
 
+from moc.condense import Start
 from moc.errors import StudyError
 from moc.privacy.accountant import Gaussian, epsilon
 from moc.study.config import parse_config
-from moc.study.run import run_study
+from moc.study.jobs import CondenseCurves
+from moc.study.run import _Run, run_study
 from moc.study.store import StudyLedger, read_study
 
 
@@ -139,9 +142,10 @@ def test_a_finished_study_is_not_run_again(tiny_open):
     assert (tiny_open.folder / "study.jsonl").read_bytes() == before
 
 
-def test_a_study_is_never_continued_under_other_settings(tiny_open):
+def test_a_study_is_never_continued_under_other_settings(tiny_open, tmp_path):
+    shutil.copytree(tiny_open.folder, tmp_path / "tiny")
     with pytest.raises(StudyError, match="seed"):
-        study_of({**TINY, "seed": 4}, tiny_open.folder)
+        study_of({**TINY, "seed": 4}, tmp_path / "tiny")
 
 
 @pytest.mark.parametrize(
@@ -303,7 +307,8 @@ RUN = """
 import json, sys, torch
 from pathlib import Path
 from moc.study.config import parse_config
-from moc.study.run import run_study
+from moc.study.jobs import CondenseCurves
+from moc.study.run import _Run, run_study
 torch.set_num_threads(1)
 if __name__ == "__main__":
     run_study(parse_config(json.loads(sys.argv[1]), where="test"), Path(sys.argv[2]))
@@ -360,3 +365,19 @@ def test_two_workers_give_the_same_study_as_one(tiny_open, tmp_path):
     for trial in both.trials:
         here, there = (s.folder / trial.set_path for s in (both, tiny_open))
         assert here.read_bytes() == there.read_bytes()
+
+
+def test_without_processes_the_curves_of_all_rungs_are_one_job():
+    """On a GPU they share every network and batch."""
+    jobs = [
+        CondenseCurves(
+            key=f"condense the curve of rung {k}", lane=k, starts=(Start(rung=k),), counts=3
+        )
+        for k in range(2)
+    ]
+    on_gpu = SimpleNamespace(context=SimpleNamespace(device="cuda"))
+    (joined,) = _Run._together(on_gpu, jobs)
+    assert [start.rung for start in joined.starts] == [0, 1]
+    assert joined.size == 6
+    on_cpu = SimpleNamespace(context=SimpleNamespace(device="cpu"))
+    assert _Run._together(on_cpu, jobs) == jobs

@@ -55,7 +55,7 @@ def check_limits(limits: Limits, study: StudyRecord) -> None:
 def describe_limits(limits: Limits, objectives: Mapping[str, Objective]) -> str:
     """The limits in words."""
     words = [
-        f"{one.words} ≤ {_value_words(one, limits[name])}"
+        f"{one.words} ≤ {value_words(one, limits[name])}"
         for name, one in objectives.items()
         if name in limits
     ]
@@ -233,8 +233,8 @@ def _closest_miss(
     )
     misses = [
         f"its {objectives[name].words} is "
-        f"{_value_words(objectives[name], limits[name] + over)}, "
-        f"{_value_words(objectives[name], over, change=True)} above the limit"
+        f"{value_words(objectives[name], limits[name] + over)}, "
+        f"{value_words(objectives[name], over, change=True)} above the limit"
         for name, over in _excess(trial, limits).items()
     ]
     return (
@@ -243,7 +243,8 @@ def _closest_miss(
     )
 
 
-def _value_words(objective: Objective, value: float, *, change: bool = False) -> str:
+def value_words(objective: Objective, value: float, *, change: bool = False) -> str:
+    """A value or a change with its unit, short."""
     unit = objective.shown
     text = unit.text(value)
     text = text.removesuffix(".0") if unit.step else text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from moc.errors import PolicyError
 from moc.evaluate.scores import Estimate
-from moc.policy import (
+from moc.policy.rules import (
     compromise,
     normalise,
     preferred,

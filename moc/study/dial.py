@@ -1,0 +1,174 @@
+"""One more point of a curve, after the study: taken and scored; and a choice confirmed."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from moc.data.storage import load_set, save_set
+from moc.errors import StudyError
+from moc.evaluate.examine import examine
+from moc.evaluate.scores import Estimate
+from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.suites import SUITES, Suite
+from moc.objectives.base import Facts
+from moc.search.space import Point, Space
+from moc.study.closing import note_examined
+from moc.study.config import parse_config
+from moc.study.context import StudyContext, threads_of
+from moc.study.records import StudyRecord, Trial, set_path, trial_name
+from moc.study.reporter import Reporter
+from moc.study.run import locked
+from moc.study.store import StudyLedger, read_study, scores_to_json
+from moc.study.transfer import train_transfer
+from moc.study.worklist import network_seeds
+
+_CONFIRMED = 300_000
+"""Networks that confirm a choice are none of those that the search or the report saw."""
+
+_SAME = 1e-3
+"""Points of a unit box that are nearer than this are one."""
+
+
+class Dial:
+    """Opens a finished study again, to take one more point of a curve or to confirm a choice."""
+
+    def __init__(self, study: StudyRecord, reporter: Reporter) -> None:
+        """Open a study.
+
+        Raises:
+            StudyError: If it is not finished, or paid for its scores.
+        """
+        self.config = parse_config(study.config, where=str(study.folder))
+        self.study, self.reporter, self.folder = study, reporter, study.folder
+        if not study.complete:
+            raise StudyError(
+                f"Study {study.name} has not run to its end yet: run it first, with the command "
+                "that started it."
+            )
+        if self.config.pays_for_scores:
+            raise StudyError(
+                f"Study {study.name} paid for the scores of its trials and of no others: one more "
+                "point cannot be scored, nor a choice confirmed. Choose one of its trials."
+            )
+
+    @cached_property
+    def context(self) -> StudyContext:
+        """The study's records and measures; loaded when first asked for."""
+        return StudyContext.load(self.config, self.folder, self.reporter)
+
+    def trial(self, point: Point, rung: int) -> int:
+        """The number of the trial at this point of the curve of a rung.
+
+        One that is there is taken; a new one costs a scoring, and no step of condensation.
+        """
+        space = Space.over(*self.study.weighed)
+        of_rung = [trial for trial in self.study.trials if trial.rung_index == rung]
+        for trial in of_rung:
+            if math.dist(space.encode(trial.point), space.encode(point)) < _SAME:
+                return trial.number
+        with locked(self.folder), threads_of(self.config):
+            ledger = StudyLedger(self.folder / "study.jsonl")
+            number = 1 + max(row["number"] for e in ledger.all("asked") for row in e["trials"])
+            row = {
+                "number": number,
+                "kind": "dialled",
+                "point": point,
+                "weights": space.weights.named(point),
+                "rung": rung,
+            }
+            save_set(self.study.curve_at(rung).at(**point), self._path(number))
+            begun = time.monotonic()
+            scores = self._scores(number, of_rung[0].epsilon, self.context.suites["validation"])
+            ledger.append("asked", rung=rung, trials=[row])
+            ledger.append("condensed", trial=number, losses={}, seconds=0.0)
+            ledger.append(
+                "scored",
+                trial=number,
+                scores=scores_to_json(scores),
+                epsilon=of_rung[0].epsilon if of_rung[0].is_private else None,
+                seconds=time.monotonic() - begun,
+            )
+        return number
+
+    def confirm(self, number: int, suite: str = "full") -> None:
+        """Score a chosen trial once more: fresh networks, test records, the attacks of claims.
+
+        The masking checks are run where the study has not run them.
+
+        Args:
+            number: The trial.
+            suite: Kind of the suite of attacks.
+        """
+        trial = read_study(self.folder).trial(number)
+        with locked(self.folder), threads_of(self.config):
+            ledger = StudyLedger(self.folder / "study.jsonl")
+            if ledger.find("confirmed", trial=number, suite=suite) is not None:
+                return
+            attacks = SUITES.make(suite)
+            scores = self._scores(number, trial.epsilon, attacks, test=True)
+            ledger.append(
+                "confirmed",
+                trial=number,
+                suite=suite,
+                attacks=[attack.label for attack in attacks.attacks],
+                scores=scores_to_json(scores),
+                records=len(self.context.held_out["test"]),
+                networks=len(self._seeds(test=True)),
+            )
+            if ledger.find("examined", trial=number) is None:
+                self._examine(ledger, trial)
+
+    def _examine(self, ledger: StudyLedger, trial: Trial) -> None:
+        """Masking checks of a trial that the study itself did not check."""
+        context = self.context
+        transfer = train_transfer(context, stand_in=trial)
+        with self.reporter.stage(f"checking the attacks on {trial.name}"):
+            found = examine(
+                load_set(self._path(trial.number)),
+                training=context.training,
+                threat=self.config.threat,
+                held_out=context.held_out["examined"],
+                seeds=network_seeds(self.config, test=True),
+                checked=True,
+                transfer_models=transfer.networks,
+                device=context.device,
+            )
+        note_examined(
+            context, ledger, trial.name, found, trial=trial.number, transfer=transfer.words
+        )
+
+    def _path(self, number: int) -> Path:
+        return self.folder / set_path(trial_name(number))
+
+    def _seeds(self, *, test: bool) -> tuple[int, ...]:
+        """Those of the search, as all trials met; or fresh ones."""
+        seeds = network_seeds(self.config, test=test)
+        return tuple(seed + _CONFIRMED for seed in seeds) if test else seeds
+
+    def _scores(
+        self, number: int, epsilon: float, suite: Suite, *, test: bool = False
+    ) -> dict[str, Estimate]:
+        held_out = self.context.held_out["test" if test else "validation"]
+        synthetic, measures = load_set(self._path(number)), self.context.measures_of(suite)
+        seeds, found = self._seeds(test=test), []
+        title = f"{'confirming' if test else 'scoring'} {trial_name(number)}"
+        with self.reporter.stage(title) as progress:
+            for done, seed in enumerate(seeds):
+                progress(done, len(seeds))
+                counts = count_outcomes(
+                    synthetic,
+                    measures=measures,
+                    held_out=held_out,
+                    seeds=(seed,),
+                    device=self.context.device,
+                )
+                found.append(held_out.publish(counts))
+        rates = replace(found[0], values=torch.cat([one.values for one in found]))
+        facts = Facts(synthetic=synthetic, epsilon=epsilon)
+        return self.context.complete(estimates(rates, measures), facts)

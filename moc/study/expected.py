@@ -1,0 +1,115 @@
+"""What every point of a curve should score: a smooth function of w, with its band."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moc.errors import StudyError
+from moc.privacy.ladder import Rung
+from moc.search.space import Point, Space
+from moc.study.records import StudyRecord, Trial
+
+_DRAWS = 256
+"""Functions that are drawn from what the scores leave open."""
+
+_LEAST_ERROR = 1e-3
+"""Least standard error of a score: one of 0 stands for few replicates, not for truth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Expected scores at G points of one curve, from the scores of those that were measured.
+
+    Attributes:
+        rung: The curve's rung; None in an open study.
+        epsilon: What a set of it costs; infinity in an open study.
+        points: The G points.
+        draws: By objective, functions that agree with the scores (draws, G); an exact objective
+            has one.
+        scored: Trials that are points of this curve.
+    """
+
+    rung: Rung | None
+    epsilon: float
+    points: tuple[Point, ...]
+    draws: dict[str, NDArray[np.float64]]
+    scored: tuple[Trial, ...]
+
+    def mean(self, name: str) -> NDArray[np.float64]:
+        """Expected values (G,) of an objective."""
+        return self.draws[name].mean(0)
+
+    def error(self, name: str) -> NDArray[np.float64]:
+        """Their standard errors (G,): how far the scores leave the mean over networks open."""
+        return self.draws[name].std(0)
+
+
+def expected(study: StudyRecord) -> list[Expected]:
+    """The expected scores along the curve of every rung that has scores.
+
+    One Gaussian process an objective (Matérn 5/2), whose noise is the scores' own standard errors.
+    No order is imposed: along a curve the losses fall and rise, scores need not.
+
+    Raises:
+        StudyError: If the sets of the study are no points of curves.
+    """
+    if not study.on_curves:
+        raise StudyError(
+            f"The sets of study {study.name} were condensed apart: there is nothing between them. "
+            "Choose one of them, or run the study with front = 'curve' in [condense]."
+        )
+    space = Space.over(*study.weighed)
+    points = tuple(space.candidates())
+    by_rung: dict[int, list[Trial]] = {}
+    for trial in study.trials:
+        by_rung.setdefault(trial.rung.index if trial.rung else 0, []).append(trial)
+    return [_along(study, space, points, trials) for _, trials in sorted(by_rung.items())]
+
+
+def _along(
+    study: StudyRecord, space: Space, points: tuple[Point, ...], trials: Sequence[Trial]
+) -> Expected:
+    inputs = np.array([space.encode(trial.point) for trial in trials])
+    grid = np.array([space.encode(point) for point in points])
+    draws = {}
+    for name, objective in study.objectives.items():
+        values = np.array([trial.scores[name].mean for trial in trials if name in trial.scores])
+        if objective.exact:
+            draws[name] = np.full((1, len(points)), values.mean() if len(values) else np.inf)
+            continue
+        errors = np.array([trial.scores[name].se for trial in trials])
+        draws[name] = _functions(inputs, values, errors.clip(_LEAST_ERROR), grid)
+    rung = trials[0].rung
+    return Expected(
+        rung=rung,
+        epsilon=max(trial.epsilon for trial in trials),
+        points=points,
+        draws=draws,
+        scored=tuple(trials),
+    )
+
+
+def _functions(
+    inputs: NDArray[np.float64],
+    values: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    grid: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Draws (draws, G) of a Gaussian process given values (n,) with standard errors."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    centre, scale = values.mean(), max(values.std(), errors.mean())
+    kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(0.7, (0.3, 3.0), nu=2.5)
+    model = GaussianProcessRegressor(kernel, alpha=np.square(errors / scale), random_state=0)
+    with warnings.catch_warnings():
+        # A bound that is reached is what the bounds are for.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(inputs, (values - centre) / scale)
+    return centre + scale * model.sample_y(grid, _DRAWS, random_state=0).T

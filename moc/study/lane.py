@@ -1,0 +1,239 @@
+"""The search of one rung of a study: batch after batch of points, condensed and scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from moc.condense.loop import Start, Task
+from moc.condense.scalarise import Normalisation
+from moc.data.curve import save_curve
+from moc.data.storage import load_set, save_set
+from moc.evaluate.scoring import estimates
+from moc.objectives.base import Facts
+from moc.search.space import Point, Space
+from moc.study.config import StudyConfig
+from moc.study.context import StudyContext
+from moc.study.executors import Done
+from moc.study.jobs import Condense, CondenseCurves, Dial, Job, Score
+from moc.study.records import curve_path, set_path, trial_name
+from moc.study.store import StudyLedger, read_trials, scores_to_json
+from moc.study.worklist import Worklist
+
+
+class Lane:
+    """The search of one rung, by itself: batch after batch, the next once the last is scored.
+
+    A set made from a rung costs that rung's epsilon only if nothing about it was decided by looking
+    at rungs above, so every rung has an engine of its own, which is told the scores of its rung
+    only, and the number of trials of each rung is fixed beforehand. Lanes go on side by side.
+
+    Attributes:
+        finished: Batches of which every trial is scored and told.
+    """
+
+    def __init__(
+        self, context: StudyContext, ledger: StudyLedger, work: Worklist, rung: int
+    ) -> None:
+        """Take up the search of a rung where the ledger left it."""
+        self.context, self.ledger, self.work, self.config = context, ledger, work, context.config
+        self.rung, self.finished = rung, 0
+        config, lanes = self.config, context.rungs
+        self.losses = config.weighed
+        self.space = Space.over(*self.losses)
+        self.measured = [name for name, one in config.objectives.items() if not one.exact]
+        self.batches = _batches(config, rung)
+        self.replayed = 0
+        self.engine = (
+            config.search.engine.start(
+                self.space, objectives=len(self.measured), seed=config.seed * lanes + rung
+            )
+            if len(self.losses) > 1
+            else None
+        )
+
+    def advance(self) -> list[Job[Any]]:
+        """Jobs of the first batch that is not finished; none if all are."""
+        while self.finished < len(self.batches):
+            rows = self._ask()
+            jobs = self._jobs(rows)
+            if jobs:
+                return jobs
+            self._tell(rows)
+            self.finished += 1
+        return []
+
+    def take(self, done: Done) -> list[Job[Any]]:
+        """Note a result, and say what is to be done next."""
+        if isinstance(done.job, CondenseCurves):
+            return self._curve_made(done)
+        if isinstance(done.job, Condense | Dial):
+            return [self._stored(number, done, k) for k, number in enumerate(done.job.numbers)]
+        self._scored(done)
+        rows = self._ask()
+        waiting = any(self._event("scored", row["number"]) is None for row in rows)
+        return [] if waiting else self.advance()
+
+    def _event(self, kind: str, number: int) -> dict[str, Any] | None:
+        return self.ledger.find(kind, trial=number)
+
+    def _ask(self) -> list[dict[str, Any]]:
+        """The trials of the batch in hand, as asked now or before."""
+        numbers, place = self.batches[self.finished], {"rung": self.rung, "batch": self.finished}
+        event = self.ledger.find("asked", **place)
+        if event is None:
+            points = self._ask_engine(len(numbers)) if self.finished else self._anchors()
+            rows = [
+                {
+                    "number": number,
+                    "kind": "anchor" if self.finished == 0 else "search",
+                    "point": point,
+                    "weights": self.space.weights.named(point),
+                    "rung": self.rung,
+                }
+                for number, point in zip(numbers, points, strict=True)
+            ]
+            event = self.ledger.append("asked", **place, trials=rows)
+        elif self.engine is not None and self.replayed < self.finished:
+            self.engine.replay([row["point"] for row in event["trials"]])
+        self.replayed = self.finished
+        return event["trials"]
+
+    def _ask_engine(self, count: int) -> list[Point]:
+        assert self.engine is not None, "only what is weighed is searched"
+        return self.engine.ask(count)
+
+    def _anchors(self) -> list[Point]:
+        """Each loss alone."""
+        count = len(self.losses)
+        return [self.space.point([float(k == own) for k in range(count)]) for own in range(count)]
+
+    def _jobs(self, rows: list[dict[str, Any]]) -> list[Job[Any]]:
+        """What is left to do for these trials."""
+        new = [row for row in rows if self._event("condensed", row["number"]) is None]
+        made = [row for row in rows if row not in new]
+        unscored = [row for row in made if self._event("scored", row["number"]) is None]
+        scoring = [self._score(row["number"]) for row in unscored]
+        return [*self._making(new), *scoring]
+
+    def _making(self, rows: list[dict[str, Any]]) -> list[Job[Any]]:
+        """Sets by themselves, points of the rung's curve, or that curve if there is none yet."""
+        if not rows or not self.config.on_curves:
+            return [self._condense(part) for part in self._together(rows)]
+        name = trial_name(rows[0]["number"])
+        if self.ledger.find("curve", rung=self.rung) is None or not self._curve.is_file():
+            return [
+                CondenseCurves(
+                    key=f"condense the curve of rung {self.rung}",
+                    lane=self.rung,
+                    starts=(Start(rung=self.rung, seed=self.config.seed),),
+                    counts=sum(map(len, self.batches[self.finished :])),
+                )
+            ]
+        return [
+            Dial(
+                key=f"dial {name}",
+                lane=self.rung,
+                numbers=tuple(row["number"] for row in rows),
+                points=tuple(row["point"] for row in rows),
+                path=self._curve,
+            )
+        ]
+
+    @property
+    def _curve(self) -> Path:
+        """Where the curve of this rung is stored."""
+        return self.context.folder / curve_path(self.rung)
+
+    def _curve_made(self, done: Done) -> list[Job[Any]]:
+        """Keep the curve of this rung, and go on with points of it."""
+        rungs = [start.rung for start in done.job.starts]
+        save_curve(done.result[rungs.index(self.rung)], self._curve)
+        self.ledger.append("curve", rung=self.rung, seconds=done.seconds / len(rungs))
+        return self._jobs(self._ask())
+
+    def _together(self, rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """Which sets are condensed in one job: fixed by the study, whatever the workers are.
+
+        All sets of a rung, which share every view; where there is one rung only, halves of them on
+        a CPU, so that two cores have work; and each by itself where networks grow up on it.
+        """
+        size = len(rows)
+        if self.config.condense.pool:
+            size = 1
+        elif self.context.rungs == 1 and self.context.device == "cpu":
+            size = math.ceil(size / 2)
+        for start in range(0, len(rows), max(size, 1)):
+            yield rows[start : start + size]
+
+    def _condense(self, rows: list[dict[str, Any]]) -> Condense:
+        normalisation = self._normalisation() if self.finished else None
+        return Condense(
+            key=f"condense {trial_name(rows[0]['number'])}",
+            lane=self.rung,
+            numbers=tuple(row["number"] for row in rows),
+            tasks=tuple(
+                Task(
+                    weights=tuple(row["weights"].values()),
+                    rung=self.rung,
+                    seed=self.config.seed,
+                    normalisation=normalisation,
+                )
+                for row in rows
+            ),
+        )
+
+    def _stored(self, number: int, done: Done, place: int) -> Score:
+        """Keep a set that was condensed; it is to be scored next."""
+        made = done.result[place]
+        save_set(made.synthetic, self.context.folder / set_path(trial_name(number)))
+        losses = dict(zip(self.losses, made.losses, strict=True))
+        seconds = done.seconds / len(done.result)
+        self.ledger.append("condensed", trial=number, losses=losses, seconds=seconds)
+        return self._score(number)
+
+    def _score(self, number: int) -> Score:
+        return self.work.score(trial_name(number), "validation", lane=self.rung)
+
+    def _scored(self, done: Done) -> None:
+        """Publish the scores of a trial, and add what is known exactly."""
+        context, number = self.context, int(done.job.name.rsplit("-", 1)[1])
+        rates = context.held_out["validation"].publish(done.result)
+        found = estimates(rates, self.work.measures["validation"])
+        epsilon = context.ledger.epsilon(self.rung)
+        facts = Facts(synthetic=load_set(done.job.path), epsilon=epsilon)
+        self.ledger.append(
+            "scored",
+            trial=number,
+            scores=scores_to_json(context.complete(found, facts)),
+            epsilon=epsilon if math.isfinite(epsilon) else None,
+            seconds=done.seconds,
+        )
+
+    def _normalisation(self) -> Normalisation:
+        """(ideal, nadir) from the rung's own anchors."""
+        events = [self._event("condensed", number) for number in self.batches[0]]
+        rows = [tuple(event["losses"].values()) for event in events if event is not None]
+        return Normalisation.from_anchors(rows)
+
+    def _tell(self, rows: list[dict[str, Any]]) -> None:
+        """Tell the engine, in the order of the trials whatever order they finished in."""
+        if self.engine is None:
+            return
+        numbers = {row["number"] for row in rows}
+        for trial in read_trials(self.ledger):
+            if trial.number in numbers:
+                scores = [trial.scores[name] for name in self.measured]
+                values = [one.mean for one in scores]
+                self.engine.tell(trial.point, values, [one.se for one in scores])
+
+
+def _batches(config: StudyConfig, rung: int) -> list[list[int]]:
+    """Numbers of the trials of a rung, batch by batch: its anchors, then the search's own."""
+    anchors, rungs = len(config.weighed), config.rung_count
+    first, size = anchors * rungs, max(config.search.batch // rungs, 1)
+    own = list(range(first + rung, config.planned_trials, rungs))
+    searched = [own[i : i + size] for i in range(0, len(own), size)]
+    return [list(range(anchors * rung, anchors * (rung + 1))), *searched]

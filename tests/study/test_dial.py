@@ -1,0 +1,120 @@
+"""One more point of a curve after the study, and a choice confirmed: scored, kept, not twice."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+import torch
+from tiny import TINY
+from typer.testing import CliRunner
+
+from moc.cli import app
+from moc.data.storage import load_set
+from moc.errors import MocError, StudyError
+from moc.policy.choose import choose_set
+from moc.study.config import parse_config
+from moc.study.dial import Dial
+from moc.study.records import curve_path
+from moc.study.reporter import Silent
+from moc.study.run import run_study
+from moc.study.store import StudyLedger, read_study
+
+
+@pytest.fixture
+def copy(tiny_open, tmp_path):
+    """A study of one's own."""
+    shutil.copytree(tiny_open.folder, tmp_path / "tiny")
+    return read_study(tmp_path / "tiny")
+
+
+def test_trials_are_points_of_the_curve_of_their_rung(tiny_private):
+    rungs = {trial.rung_index for trial in tiny_private.trials}
+    assert rungs == {0, 1}
+    for trial in tiny_private.trials:
+        found = tiny_private.curve(trial.rung.epsilon).at(**trial.point)
+        stored = load_set(tiny_private.folder / trial.set_path)
+        torch.testing.assert_close(found.x, stored.x)
+        torch.testing.assert_close(found.labels, stored.labels)
+
+
+def test_a_new_point_is_scored_as_a_trial_of_the_search_was(copy):
+    anchor = copy.trials[1]
+    assert Dial(copy, Silent()).trial(anchor.point, 0) == anchor.number
+    number = Dial(copy, Silent()).trial({"robust_error": 0.3141}, 0)
+    after = read_study(copy.folder)
+    trial = after.trial(number)
+    assert (trial.kind, number) == ("dialled", len(copy.trials))
+    assert trial.point == {"robust_error": 0.3141}
+    assert trial.epsilon == math.inf
+    assert set(trial.scores) == set(anchor.scores)
+    assert len(after.hypervolume) == len(after.trials)
+    again = Dial(after, Silent())
+    assert again.trial({"robust_error": 0.3141}, 0) == number
+    assert len(read_study(copy.folder).trials) == len(after.trials)
+    # The same point as an anchor gets the anchor's very scores: same networks, same records.
+    path = copy.folder / anchor.set_path
+    shutil.copy(path, again._path(99))
+    scores = again._scores(99, math.inf, again.context.suites["validation"])
+    assert scores["error"] == anchor.scores["error"]
+
+
+def test_a_confirmation_is_made_once_by_fresh_networks(copy):
+    dial = Dial(copy, Silent())
+    dial.confirm(0, suite="fast")
+    found = read_study(copy.folder).confirmations[0]
+    assert (found.suite, found.networks, found.records) == ("fast", 1, 60)
+    assert 0 <= found.scores["error"].mean <= found.scores["robust_error"].mean
+    lines = len(StudyLedger(copy.folder / "study.jsonl").events)
+    Dial(copy, Silent()).confirm(0, suite="fast")
+    assert len(StudyLedger(copy.folder / "study.jsonl").events) == lines
+
+
+def test_a_study_that_is_under_way_is_not_opened(copy):
+    ledger = copy.folder / "study.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(line for line in lines if '"finished"' not in line))
+    with pytest.raises(StudyError, match="not run to its end"):
+        Dial(read_study(copy.folder), Silent())
+
+
+@pytest.mark.slow
+def test_choose_takes_the_best_point_confirms_and_exports_it(copy, tmp_path):
+    def invoke(*arguments):
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit | MocError):
+            raise result.exception
+        return result
+
+    common = ("choose", copy.folder, "--no-mlflow")
+    result = invoke(*common, "--at", "0.25", "--out", tmp_path / "out")
+    assert "Confirmed by 1 fresh networks on 60 test records, under APGD-CE" in result.output
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Confirmed by 1 fresh networks" in card
+    assert "Expected at w(robust_error) = 0.25" in card
+    again = invoke(*common, "--at", "0.25", "--out", tmp_path / "out")
+    assert "An empty or new folder expected" in str(again.exception)
+    wrong = invoke(*common, "--at", "half", "--out", tmp_path / "other")
+    assert "--at WEIGHT or NAME=WEIGHT" in str(wrong.exception)
+
+
+def test_limits_choose_a_point_and_apart_falls_back_to_trials(copy):
+    said = []
+    options = {"confirmed": False, "reporter": Silent(), "say": said.append}
+    choice = choose_set(copy, {"error": 0.99}, **options)
+    assert choice.study.trial(choice.number).kind in ("dialled", "anchor", "search")
+    assert "lowest expected robust error within" in said[1]
+    taken = choose_set(copy, {}, take=1, **options)
+    assert taken.number in copy.front
+
+
+def test_sets_apart_have_no_curve(tmp_path):
+    tables = {**TINY, "name": "apart", "condense": {**TINY["condense"], "front": "apart"}}
+    study = run_study(parse_config(tables, where="test"), tmp_path / "apart")
+    assert len(study.trials) == 6
+    assert not (study.folder / curve_path(0)).exists()
+    with pytest.raises(StudyError, match="condensed apart"):
+        choose_set(
+            study, {}, point={"robust_error": 0.5}, reporter=Silent(), say=print, confirmed=False
+        )
