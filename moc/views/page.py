@@ -23,6 +23,7 @@ from moc.views.base import View
 from moc.views.checks import checks_word, sorted_curves
 from moc.views.colours import BASELINE, GREY, INK, rung_colours
 from moc.views.contact_sheet import contact_sheet
+from moc.views.dial import dial_data, dial_section
 from moc.views.figures import axes_of
 from moc.views.robustness import curve_section, masking_section, protocol_section
 from moc.views.words import (
@@ -58,6 +59,7 @@ def write_page(study: StudyRecord, path: Path) -> Path:
             for term, value in _facts(study)
         ),
         "protocol": protocol_section(study),
+        "dial": dial_section(study),
         "curves": curve_section(study),
         "masking": masking_section(study),
         "privacy": _privacy(study),
@@ -65,7 +67,7 @@ def write_page(study: StudyRecord, path: Path) -> Path:
         "data": json.dumps(_data(study), allow_nan=False).replace("<", "\\u003c"),
         "plotly": get_plotlyjs(),
         "style": _part("page.css"),
-        "script": _part("page.js"),
+        "script": _part("page.js") + _part("dial.js"),
     }
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _part("page.html"))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +153,7 @@ def _data(study: StudyRecord) -> dict[str, Any]:
             }
             for baseline in study.baselines
         ],
+        "dial": dial_data(study),
         "hypervolume": list(study.hypervolume),
         "threat": study.config.get("threat", {}).get("eps"),
         "curves": [
