@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from moc.data.curve import Curve
 from moc.data.synthetic import SyntheticSet
 
 _GAP = 4
@@ -42,6 +46,31 @@ def contact_sheet(synthetic: SyntheticSet, *, per_row: int = 10, cell: int = 56)
         draw.text((margin - _GAP, top + height / 2), name, fill=_INK, font=font, anchor="rm")
         for c, index in enumerate(row):
             sheet.paste(Image.fromarray(tiles[index]), (margin + c * (width + _GAP), top))
+    return sheet
+
+
+def curve_sheet(curve: Curve, *, rows: int = 9, cell: int = 56) -> Image.Image:
+    """Draw a curve of two losses: one row a point, from end to end, a record of every class in it.
+
+    Args:
+        curve: The curve.
+        rows: How many points.
+        cell: See `contact_sheet`.
+    """
+    places = [k / (rows - 1) for k in range(rows)]
+    first = torch.arange(len(curve.info.classes)) * (curve.x.shape[1] // len(curve.info.classes))
+    sets = [curve.at(**{curve.losses[1]: w}) for w in places]
+    rows_of = [_tiles(replace(one, x=one.x[first], labels=one.labels[first]), cell) for one in sets]
+    height, width = rows_of[0].shape[1:3]
+    font, margin = ImageFont.load_default(11), 40
+    size = (margin + len(first) * (width + _GAP), _GAP + rows * (height + _GAP))
+    sheet = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for r, (w, tiles) in enumerate(zip(places, rows_of, strict=True)):
+        top = _GAP + r * (height + _GAP)
+        draw.text((margin - _GAP, top + height / 2), f"{w:.3g}", fill=_INK, font=font, anchor="rm")
+        for c, tile in enumerate(tiles):
+            sheet.paste(Image.fromarray(tile), (margin + c * (width + _GAP), top))
     return sheet
 
 

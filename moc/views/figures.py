@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import override
 
 from moc.evaluate.scores import Estimate
 from moc.objectives.base import Objective
+from moc.study.expected import expected
 from moc.study.records import Baseline, StudyRecord, Trial
 from moc.views.base import View
 from moc.views.colours import BASELINE, GREY, INK, rung_colours
@@ -25,9 +26,9 @@ _MARKS = "osD^vPX"
 def front_figure(study: StudyRecord) -> Figure:
     """Draw the first two measured objectives of all trials against each other, by epsilon.
 
-    Trials of the front are large, with bars of one standard error, and joined within a rung;
-    dominated ones are small and pale. Baselines are labelled crosses. All values are those
-    measured on validation records, the only ones that every trial has.
+    Trials of the front are large, with bars of one standard error; lines are the expected scores
+    along the curve of a rung. Dominated trials are small and pale. Baselines are labelled crosses.
+    All values are those measured on validation records, the only ones that every trial has.
     """
     figure, axes = _canvas(width=8.4, height=5.2)
     x, y = axes_of(study)
@@ -43,6 +44,7 @@ def front_figure(study: StudyRecord) -> Figure:
         if chosen:
             label = f"front, {_epsilon_label(words[rung])}"
             _draw_rung(axes, (x, y), chosen, colours[rung], _MARKS[k % len(_MARKS)], label)
+    _draw_curves(axes, (x, y), study, colours)
     if rest:
         axes.plot([], [], "o", ms=5, mfc="none", mec=GREY, mew=1.1, label="dominated")
     _draw_baselines(axes, (x, y), study)
@@ -142,7 +144,6 @@ def _draw_rung(
 ) -> None:
     x, y = _estimates(trials, names)
     means = [value.mean for value in x], [value.mean for value in y]
-    axes.plot(*means, color=colour, lw=1.2, alpha=0.35, zorder=3)
     axes.errorbar(
         *means,
         xerr=_bars(x),
@@ -156,6 +157,17 @@ def _draw_rung(
         label=label,
         zorder=4,
     )
+
+
+def _draw_curves(
+    axes: Axes, names: tuple[str, str], study: StudyRecord, colours: Mapping[int, str]
+) -> None:
+    """Expected scores along every curve of two losses; there is no line through more."""
+    if not study.on_curves or len(study.weighed) != 2 or not study.trials:
+        return
+    for curve in expected(study):
+        colour = colours[curve.rung.index if curve.rung else 0]
+        axes.plot(*map(curve.mean, names), color=colour, lw=1.6, alpha=0.5, zorder=3)
 
 
 def _draw_baselines(axes: Axes, names: tuple[str, str], study: StudyRecord) -> None:

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
+from moc.data.curve import load_curve
 from moc.data.storage import load_set
 from moc.errors import PolicyError, StudyError
-from moc.study.records import Baseline, StudyRecord, Trial
+from moc.study.records import Baseline, StudyRecord, Trial, curve_path
 from moc.views._mlflow_view import TAG, VIEW, saved_view
 from moc.views.base import View
 from moc.views.checks import checks_word
-from moc.views.contact_sheet import contact_sheet
+from moc.views.contact_sheet import contact_sheet, curve_sheet
 from moc.views.table import front_rows, measured_values
 from moc.views.words import (
     budget_words,
@@ -169,6 +170,7 @@ def _trial(study: StudyRecord, trial: Trial, shared: dict[str, str]) -> Entry:
             "moc.study": study.name,
             "moc.trial": trial.name,
             "moc.trial_kind": trial.kind,
+            **({"moc.curve": curve_path(trial.rung_index)} if study.on_curves else {}),
             "moc.rung": rung,
             "moc.private": str(trial.is_private).lower(),
             "moc.pareto": str(trial.number in study.front).lower(),
@@ -311,6 +313,9 @@ def _write_study(client: MlflowClient, run: str, study: StudyRecord) -> None:
         front_figure(study).savefig(folder / "front.png")
         hypervolume_figure(study).savefig(folder / "hypervolume.png")
         (folder / "front.json").write_text(json.dumps(front_rows(study), indent=2))
+        if study.on_curves and len(study.weighed) == 2:
+            for path in sorted(study.folder.glob("curves/*.safetensors")):
+                curve_sheet(load_curve(path)).save(folder / f"curve-{path.stem}.png")
         if study.complete:
             write_page(study, folder / "report.html")
             write_curves(study, folder / CURVES)

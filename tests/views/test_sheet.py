@@ -9,7 +9,7 @@ import pytest
 import torch
 from fake_study import fake_set
 
-from moc.views.contact_sheet import contact_sheet
+from moc.views.contact_sheet import contact_sheet, curve_sheet
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (2, 5, 9), (1, 90, 80), (12,)], ids=str)
@@ -46,3 +46,11 @@ def test_at_most_ten_records_a_class_are_drawn():
         contact_sheet(fake_set(classes=2, per_class=25)).size
         == contact_sheet(fake_set(classes=2, per_class=10)).size
     )
+
+
+def test_a_curve_has_a_row_for_each_point_and_a_column_for_each_class(tiny_private):
+    curve = tiny_private.curve(8.0)
+    sheet = np.asarray(curve_sheet(curve, rows=3, cell=8))
+    assert sheet.shape[:2] == (4 + 3 * 12, 40 + 10 * 12)
+    corner = (255 * curve.x[0, 0, 0].numpy()).round()
+    assert np.abs(sheet[4:12, 40:48, 0] - corner).max() <= 1
