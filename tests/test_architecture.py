@@ -199,6 +199,7 @@ def test_the_library_prints_nothing():
 
 LONG = {
     "cli": "one command line",
+    "study.config": "every table of a study file",
     "study.context": "everything that a study makes of its settings",
     "views.mlflow": "all of MLflow is in it",
 }

@@ -60,7 +60,7 @@ def _repeat(config: StudyConfig, part: RealData) -> tuple[list[Network], float]:
         ledger.own("train", part)
         context = StudyContext(config, ledger, folder=Path(place), reporter=Silent())
         first = config.weighed[0]
-        loss = config.objectives[first].loss(context.loss_context)
+        loss = config.objectives[first].loss(context.loss_context(context.config))
         assert loss is not None
         (made,) = condense(
             [Task(weights=(1.0,), rung=0, seed=config.seed)],

@@ -41,6 +41,7 @@ def choose_set(  # noqa: PLR0913 - what a person can ask for
     prefer: str = BALANCED,
     point: Point | None = None,
     rung: float | None = None,
+    recipe: int = 0,
     take: int | None = None,
     confirmed: bool = True,
     reporter: Reporter,
@@ -54,6 +55,7 @@ def choose_set(  # noqa: PLR0913 - what a person can ask for
         prefer: The objective that matters most.
         point: Take this point of a curve.
         rung: With `point`: the epsilon of its rung.
+        recipe: With `point`: the number of its recipe.
         take: Take this suggestion, from 1, among the trials of the front.
         confirmed: Whether to confirm the choice on test records under AutoAttack.
         reporter: Told of long work.
@@ -64,7 +66,7 @@ def choose_set(  # noqa: PLR0913 - what a person can ask for
     """
     paid = bool((study.config["privacy"] or {}).get("scoring"))
     if point is not None:
-        choice = _dialled(study, place_at(study, point, rung), limits, reporter, say)
+        choice = _dialled(study, place_at(study, point, rung, recipe=recipe), limits, reporter, say)
     elif take is None and study.on_curves and study.complete and not paid:
         choice = _dialled(study, best_place(study, limits, prefer), limits, reporter, say)
     else:
@@ -89,7 +91,8 @@ def _dialled(
     after = read_study(study.folder)
     trial = after.trial(number)
     expected = scores_words(place.scores, study.objectives)
-    reason = f"{place.reason} Expected at {point_words(place.point)}: {expected}."
+    where = point_words(study.space.place(place.point)) + (place.recipe and f", {place.recipe}")
+    reason = f"{place.reason} Expected at {where}: {expected}."
     say(f"{trial.name}: {scores_words(trial.scores, study.objectives)}")
     for line in (reason, *place.prices):
         say(f"   {line}")

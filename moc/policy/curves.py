@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from moc.errors import PolicyError
 from moc.evaluate.scores import Estimate
-from moc.objectives.base import Objective
 from moc.policy.rules import (
     BALANCED,
     Limits,
@@ -35,6 +34,7 @@ class Place:
 
     Attributes:
         rung: Index of the curve's rung.
+        recipe: What was chosen for its recipe, in words; empty without choices.
         point: The point.
         scores: What its set should score, with the standard error of that; validation records.
         reason: Why it is chosen, in words.
@@ -44,6 +44,7 @@ class Place:
     """
 
     rung: int
+    recipe: str
     point: Point
     scores: dict[str, Estimate]
     reason: str
@@ -75,7 +76,7 @@ def best_place(study: StudyRecord, limits: Limits, prefer: str = BALANCED) -> Pl
     curves = [one for one in expected(study) if one.epsilon <= most or not study.is_private]
     if not curves:
         raise PolicyError(f"No rung of study {study.name} has an epsilon of at most {most:g}.")
-    found = _Candidates(curves, study.objectives)
+    found = _Candidates(curves, study)
     kept = found.within(limits)
     if not len(kept):
         raise PolicyError(found.closest_miss(limits))
@@ -85,6 +86,7 @@ def best_place(study: StudyRecord, limits: Limits, prefer: str = BALANCED) -> Pl
     prices = [found.price(here, limits, name, aim) for name in limits] if aim else []
     return Place(
         rung=found.rung(here),
+        recipe=study.recipe_words(found.recipe(here)),
         point=found.points[here],
         scores=found.estimates(here),
         reason=f"The {what} within {describe_limits(limits, study.objectives)}.",
@@ -93,7 +95,7 @@ def best_place(study: StudyRecord, limits: Limits, prefer: str = BALANCED) -> Pl
     )
 
 
-def place_at(study: StudyRecord, point: Point, epsilon: float | None) -> Place:
+def place_at(study: StudyRecord, point: Point, epsilon: float | None, *, recipe: int = 0) -> Place:
     """A point that a person asks for, with what its set should score.
 
     Raises:
@@ -106,17 +108,22 @@ def place_at(study: StudyRecord, point: Point, epsilon: float | None) -> Place:
             f"A point of the curve is a weight of {' and of '.join(others)}, from 0 to 1 together; "
             f"found {point}."
         )
-    curves = [one for one in expected(study) if (one.rung.index if one.rung else 0) == rung]
+    curves = [
+        one
+        for one in expected(study)
+        if (one.rung.index if one.rung else 0, one.recipe) == (rung, recipe)
+    ]
     if not curves:
-        raise PolicyError(f"No set of this rung of study {study.name} is scored yet; run it first.")
-    found = _Candidates(curves, study.objectives)
+        raise PolicyError(f"No set of such a curve of study {study.name} is scored; run it first.")
+    found = _Candidates(curves, study)
     nearest = min(
         range(len(found.points)),
-        key=lambda k: math.dist(found.points[k].values(), [point[n] for n in found.points[k]]),
+        key=lambda k: math.dist(study.space.place(found.points[k]).values(), point.values()),
     )
     return Place(
         rung=rung,
-        point=dict(point),
+        recipe=study.recipe_words(recipe),
+        point=dict(point) | study.space.choice(found.points[nearest]),
         scores=found.estimates(nearest),
         reason="Asked for.",
         prices=(),
@@ -135,8 +142,9 @@ def _aim(limits: Limits, prefer: str, study: StudyRecord) -> str | None:
 class _Candidates:
     """All points of some curves, with functions drawn from what their scores leave open."""
 
-    def __init__(self, curves: Sequence[Expected], objectives: Mapping[str, Objective]) -> None:
-        self.curves, self.objectives = curves, objectives
+    def __init__(self, curves: Sequence[Expected], study: StudyRecord) -> None:
+        objectives = study.objectives
+        self.curves, self.objectives, self._space = curves, objectives, study.space
         self.points = [point for one in curves for point in one.points]
         self._curve = np.repeat(np.arange(len(curves)), [len(one.points) for one in curves])
         self._draws = {
@@ -150,6 +158,9 @@ class _Candidates:
     def rung(self, place: int) -> int:
         rung = self.curves[self._curve[place]].rung
         return rung.index if rung else 0
+
+    def recipe(self, place: int) -> int:
+        return self.curves[self._curve[place]].recipe
 
     def estimates(self, place: int) -> dict[str, Estimate]:
         return {
@@ -206,7 +217,7 @@ class _Candidates:
         )
         return (
             f"No point of a curve should keep within {describe_limits(limits, self.objectives)}. "
-            f"Closest comes {point_words(self.points[place])}"
+            f"Closest comes {point_words(self._space.place(self.points[place]))}"
             f"{_rung_words(self.curves[self._curve[place]])}: expected {words}. Loosen a limit."
         )
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
 
 import torch
 from torch.quasirandom import SobolEngine
 
 Point = dict[str, float]
-"""What a search proposes, by variable: the weight of each loss but the first, which has the rest.
+"""What a search proposes, by variable: the weight of each loss but the first, which has the rest,
+and for every choice the number of what was chosen.
 
 The same dict goes through the ledger to every view.
 """
@@ -19,6 +22,9 @@ _GRID = 65
 
 _CANDIDATES = 256
 """Points that compete where there are several."""
+
+_FEW = 9
+"""Least number of them for each recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +78,20 @@ class Weights:
 
 @dataclass(frozen=True)
 class Space:
-    """What may be searched: the weights of the losses.
+    """What may be searched: the weights of the losses, and choices, which make a recipe.
+
+    A point of a recipe that was tried already is cheap; a new recipe costs a curve.
 
     Attributes:
         weights: The variable.
+        choices: How many values each choice has; their order is that of a coordinate, so numbers
+            should rise.
+        recipe_cost: What a new recipe costs, in points of one that was tried.
     """
 
     weights: Weights
+    choices: Mapping[str, int] = field(default_factory=dict)
+    recipe_cost: float = 0.0
 
     @classmethod
     def over(cls, *losses: str) -> Space:
@@ -87,28 +100,71 @@ class Space:
 
     @property
     def dimension(self) -> int:
-        """Number of unit-box coordinates."""
-        return self.weights.dimension
+        """Number of unit-box coordinates: those of the weights, then one a choice."""
+        return self.weights.dimension + len(self.choices)
 
     def decode(self, u: Sequence[float]) -> Point:
         """The point at these coordinates (dimension,) in [0, 1]."""
-        return self.weights.decode(u)
+        chosen = {
+            name: float(min(int(min(max(share, 0.0), 1.0) * count), count - 1))
+            for (name, count), share in zip(
+                self.choices.items(), u[self.weights.dimension :], strict=True
+            )
+        }
+        return self.weights.decode(u[: self.weights.dimension]) | chosen
 
     def encode(self, point: Mapping[str, float]) -> tuple[float, ...]:
-        """Inverse of `decode`."""
-        return self.weights.encode(point)
+        """Inverse of `decode`; what was chosen is in the middle of its part of the coordinate."""
+        chosen = [(point[name] + 0.5) / count for name, count in self.choices.items()]
+        return (*self.weights.encode(point), *chosen)
 
     def point(self, weights: Sequence[float]) -> Point:
-        """The point with these weights of all losses."""
-        return dict(zip(self.weights.names[1:], map(float, weights[1:]), strict=True))
+        """The point with these weights of all losses, and the first value of every choice."""
+        found = dict(zip(self.weights.names[1:], map(float, weights[1:]), strict=True))
+        return found | dict.fromkeys(self.choices, 0.0)
+
+    def place(self, point: Mapping[str, float]) -> Point:
+        """The part of a point that is a place on a curve."""
+        return {name: point[name] for name in self.weights.names[1:]}
+
+    def choice(self, point: Mapping[str, float]) -> Point:
+        """The part that is a recipe."""
+        return {name: point[name] for name in self.choices}
+
+    def recipe(self, point: Mapping[str, float]) -> int:
+        """The part that is a recipe, by its number; 0 has the first value of every choice."""
+        number = 0
+        for name, count in self.choices.items():
+            number = number * count + int(point[name])
+        return number
+
+    def cost(self, point: Mapping[str, float], tried: Sequence[Mapping[str, float]]) -> float:
+        """What a point costs after those that were tried: 1, or more where its recipe is new."""
+        new = self.recipe(point) not in map(self.recipe, tried)
+        return 1.0 + (self.recipe_cost if new else 0.0)
 
     def candidates(self) -> list[Point]:
-        """Points that an engine may compare: a grid, or a Sobol sequence with the corners."""
-        if self.dimension == 1:
-            return [self.decode((k / (_GRID - 1),)) for k in range(_GRID)]
-        drawn = SobolEngine(self.dimension, scramble=True, seed=0).draw(
-            _CANDIDATES, dtype=torch.float64
+        """Points that an engine may compare: for each recipe a grid, or a Sobol sequence."""
+        options = [range(count) for count in self.choices.values()]
+        recipes = [
+            dict(zip(self.choices, map(float, chosen), strict=True)) for chosen in product(*options)
+        ]
+        return [point | recipe for recipe in recipes for point in self._weightings(len(recipes))]
+
+    def _weightings(self, recipes: int) -> list[Point]:
+        """Weights alone: a grid of one coordinate; else the corners and a Sobol sequence."""
+        weights = self.weights
+        if weights.dimension == 1:
+            count = _GRID if recipes == 1 else max(_CANDIDATES // recipes, _FEW)
+            return [weights.decode((k / (count - 1),)) for k in range(count)]
+        drawn = SobolEngine(weights.dimension, scramble=True, seed=0).draw(
+            max(_CANDIDATES // recipes, _FEW), dtype=torch.float64
         )
-        count = self.dimension + 1
-        corners = [self.point([float(k == own) for k in range(count)]) for own in range(count)]
-        return [*corners, *(self.decode(u) for u in drawn.tolist())]
+        names = weights.names
+        alone = [{name: float(name == own) for name in names[1:]} for own in names]
+        return [*alone, *(weights.decode(u) for u in drawn.tolist())]
+
+
+def recipes_of(choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """All recipes, in the order of their numbers: the value of every choice."""
+    return [dict(zip(choices, chosen, strict=True)) for chosen in product(*choices.values())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ from moc.evidence.kinds import EVIDENCE, EvidencePart
 
 if TYPE_CHECKING:
     from moc.study.config import StudyConfig
+
+
+_RECIPES = 64
 
 
 def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
@@ -38,6 +42,7 @@ def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         f"[[rounds]] are sums over T, which [evidence] kind = {evidence.kind!r} does not read; "
         "remove them, or use kind = 'moments'.",
     )
+    yield from _choices(config)
     shares = sum(one.share for one in config.rounds)
     yield (
         evidence.released and abs(shares - 1) > 1e-9,
@@ -52,6 +57,21 @@ def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         if lacking := missing(needs, gives):
             yield True, _lacks(who, lacking, evidence, private=private)
     yield from evidence.faults(summed, needed=config.condense.records_per_class)
+
+
+def _choices(config: StudyConfig) -> Iterator[tuple[bool, str]]:
+    choices = config.search.choices
+    counts = {name: len(values) for name, values in choices.items()}
+    yield (
+        any(count < 2 for count in counts.values()) or math.prod(counts.values()) > _RECIPES,
+        f"[search.choices] should have two or more values each, and {_RECIPES} combinations at "
+        f"most; found {counts}.",
+    )
+    yield (
+        bool(choices) and not all(one.on_curves for one in config.recipes),
+        "[search.choices] need a curve for each recipe: two losses or more in [objectives], and "
+        "front = 'curve' in [condense].",
+    )
 
 
 def _lacks(who: str, lacking: frozenset[str], evidence: EvidencePart, *, private: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ from moc.parts import describe
 from moc.privacy.ladder import PrivacySettings
 from moc.privacy.release import Round
 from moc.search.engines import ENGINES, EngineSettings
+from moc.search.space import Space, Weights, recipes_of
 from moc.study.combinations import combinations
 from moc.study.executors.base import EXECUTORS, ExecutorPart
 from moc.study.executors.local import Local
@@ -87,19 +89,28 @@ class EvaluateTable(_Table):
 
 
 class SearchTable(_Table):
-    """`[search]`: who asks for weights, how many times, and how many at once.
+    """`[search]`: who asks for points, how many times, and how many at once.
 
-    A private study searches every rung by itself, side by side.
+    A private study searches every rung by itself, side by side. A point is a weight of each loss
+    and, where there are `choices`, a value of each: `"condense.lr" = [0.01, 0.03]` under
+    `[search.choices]` lets the search choose the learning rate. Each combination is a recipe, with
+    a curve of its own. The first values are those of the anchors.
 
     Attributes:
         engine: Part.
         trials: How many in all, beside one anchor a rung for each loss.
-        batch: How many are condensed together on a rung.
+        batch: How many are scored side by side on a rung.
+        choices: Values by dotted key of the study file, under `condense` or `objectives`; numbers
+            should rise.
+        recipe_cost: What a curve of a new recipe costs, in further points of one that is there;
+            engines that weigh gain against cost count with it.
     """
 
     engine: Annotated[EngineSettings, ENGINES] = Field(default="bayesian", validate_default=True)
     trials: int = Field(default=24, gt=0)
     batch: int = Field(default=6, gt=0)
+    choices: dict[str, tuple[Any, ...]] = {}
+    recipe_cost: float = Field(default=5.0, ge=0, allow_inf_nan=False)
 
 
 class StudyConfig(_Table):
@@ -195,6 +206,33 @@ class StudyConfig(_Table):
         """Number of rungs; an open study has one."""
         return len(self.privacy.epsilons) if self.privacy else 1
 
+    @property
+    def space(self) -> Space:
+        """What the search of a rung may propose."""
+        return Space(
+            weights=Weights(names=self.weighed),
+            choices={name: len(values) for name, values in self.search.choices.items()},
+            recipe_cost=self.search.recipe_cost,
+        )
+
+    @cached_property
+    def recipes(self) -> tuple[StudyConfig, ...]:
+        """The study under every recipe, by its number; itself where there are no choices.
+
+        Raises:
+            StudyError: If a choice is no key of the study file, or a value does not fit.
+        """
+        if not self.search.choices:
+            return (self,)
+        found = []
+        for chosen in recipes_of(self.search.choices):
+            tables = self.model_dump()
+            tables["search"]["choices"] = {}
+            for key, value in chosen.items():
+                _put(tables, key, value)
+            found.append(parse_config(tables, where=f"[search.choices] {chosen}"))
+        return tuple(found)
+
     def check(self) -> StudyConfig:
         """Refuse combinations that would fail later or be ignored.
 
@@ -206,6 +244,7 @@ class StudyConfig(_Table):
                 raise StudyError(words)
         for objective in self.objectives.values():
             objective.check(self.discrepancy)
+        assert self.recipes, "every recipe is checked too"
         return self
 
 
@@ -242,6 +281,20 @@ def parse_config(tables: dict[str, Any], *, where: str) -> StudyConfig:
         raise StudyError(f"{where} has faults:\n  {describe(error)}") from None
     except MocError as error:
         raise StudyError(f"{where}: {error}") from None
+
+
+def _put(tables: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401
+    """Set the entry at a dotted key; an objective may be one that has a dash in its name."""
+    *path, last = key.split(".")
+    place: Any = tables
+    for step in path:
+        place = place.get(step) if isinstance(place, dict) else None
+    if path[:1] not in (["condense"], ["objectives"]) or not isinstance(place, dict):
+        raise StudyError(
+            f"[search.choices] {key!r}: a dotted key of a table under [condense] or [objectives] "
+            "expected, such as 'condense.lr' or 'objectives.error.discrepancy'."
+        )
+    place[last] = value
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from moc.privacy.ladder import Ladder
 from moc.privacy.ledger import Ledger
 from moc.privacy.release import Collection, draw
 from moc.study.config import StudyConfig
-from moc.study.jobs import WorkerContext
+from moc.study.jobs import Recipe, WorkerContext
 from moc.study.reporter import Reporter
 
 _EXAMINED = {"fast": 200, "standard": 1000}
@@ -238,20 +238,22 @@ class StudyContext:
     # ---- losses ----
 
     @cached_property
-    def loss_context(self) -> LossContext:
-        """What losses are built from."""
+    def losses(self) -> dict[str, Loss]:
+        """The losses in S by objective; robust teachers are trained where one asks them."""
+        return self._losses_of(self.config)
+
+    def loss_context(self, recipe: StudyConfig) -> LossContext:
+        """What the losses of a recipe of this study are built from."""
         return LossContext(
             evidence=self.evidence,
-            threat=self.config.threat,
-            discrepancy=self.config.discrepancy,
+            threat=recipe.threat,
+            discrepancy=recipe.discrepancy,
             teachers=lambda: self.teachers,
         )
 
-    @cached_property
-    def losses(self) -> dict[str, Loss]:
-        """The losses in S by objective; robust teachers are trained where one asks them."""
-        context, objectives = self.loss_context, self.config.objectives
-        made = {name: objectives[name].loss(context) for name in self.config.weighed}
+    def _losses_of(self, recipe: StudyConfig) -> dict[str, Loss]:
+        context = self.loss_context(recipe)
+        made = {name: recipe.objectives[name].loss(context) for name in recipe.weighed}
         return {name: loss.to(self.device) for name, loss in made.items() if loss is not None}
 
     @property
@@ -398,8 +400,10 @@ class StudyContext:
         suites = self.suites
         return WorkerContext(
             evidence=self.evidence,
-            losses=self.losses,
-            condense=self.config.condense,
+            recipes=tuple(
+                Recipe(losses=self._losses_of(one), condense=one.condense)
+                for one in self.config.recipes
+            ),
             training=self.training,
             threat=self.config.threat,
             measures={name: self.measures_of(suite) for name, suite in suites.items()},

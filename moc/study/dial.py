@@ -17,7 +17,7 @@ from moc.evaluate.scores import Estimate
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.suites import SUITES, Suite
 from moc.objectives.base import Facts
-from moc.search.space import Point, Space
+from moc.search.space import Point
 from moc.study.closing import note_examined
 from moc.study.config import parse_config
 from moc.study.context import StudyContext, threads_of
@@ -67,7 +67,7 @@ class Dial:
 
         One that is there is taken; a new one costs a scoring, and no step of condensation.
         """
-        space = Space.over(*self.study.weighed)
+        space = self.study.space
         of_rung = [trial for trial in self.study.trials if trial.rung_index == rung]
         for trial in of_rung:
             if math.dist(space.encode(trial.point), space.encode(point)) < _SAME:
@@ -82,7 +82,8 @@ class Dial:
                 "weights": space.weights.named(point),
                 "rung": rung,
             }
-            save_set(self.study.curve_at(rung).at(**point), self._path(number))
+            curve = self.study.curve_at(rung, space.recipe(point))
+            save_set(curve.at(**space.place(point)), self._path(number))
             begun = time.monotonic()
             scores = self._scores(number, of_rung[0].epsilon, self.context.suites["validation"])
             ledger.append("asked", rung=rung, trials=[row])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class Expected:
 
     Attributes:
         rung: The curve's rung; None in an open study.
+        recipe: Number of its recipe.
         epsilon: What a set of it costs; infinity in an open study.
         points: The G points.
         draws: By objective, functions that agree with the scores (draws, G); an exact objective
@@ -35,6 +37,7 @@ class Expected:
     """
 
     rung: Rung | None
+    recipe: int
     epsilon: float
     points: tuple[Point, ...]
     draws: dict[str, NDArray[np.float64]]
@@ -50,9 +53,10 @@ class Expected:
 
 
 def expected(study: StudyRecord) -> list[Expected]:
-    """The expected scores along the curve of every rung that has scores.
+    """The expected scores along every curve of which a set was scored.
 
-    One Gaussian process an objective (Matérn 5/2), whose noise is the scores' own standard errors.
+    One Gaussian process an objective and rung (Matérn 5/2, a length for each coordinate), whose
+    noise is the scores' own standard errors.
     No order is imposed: along a curve the losses fall and rise, scores need not.
 
     Raises:
@@ -63,17 +67,24 @@ def expected(study: StudyRecord) -> list[Expected]:
             f"The sets of study {study.name} were condensed apart: there is nothing between them. "
             "Choose one of them, or run the study with front = 'curve' in [condense]."
         )
-    space = Space.over(*study.weighed)
-    points = tuple(space.candidates())
+    space = study.space
+    weightings = Space(weights=space.weights).candidates()
     by_rung: dict[int, list[Trial]] = {}
     for trial in study.trials:
-        by_rung.setdefault(trial.rung.index if trial.rung else 0, []).append(trial)
-    return [_along(study, space, points, trials) for _, trials in sorted(by_rung.items())]
+        by_rung.setdefault(trial.rung_index, []).append(trial)
+    found = []
+    for _, trials in sorted(by_rung.items()):
+        chosen = {space.recipe(t.point): space.choice(t.point) for t in trials}
+        for recipe, choice in sorted(chosen.items()):
+            points = tuple(point | choice for point in weightings)
+            found.append(_along(study, recipe, points, trials))
+    return found
 
 
 def _along(
-    study: StudyRecord, space: Space, points: tuple[Point, ...], trials: Sequence[Trial]
+    study: StudyRecord, recipe: int, points: tuple[Point, ...], trials: Sequence[Trial]
 ) -> Expected:
+    space = study.space
     inputs = np.array([space.encode(trial.point) for trial in trials])
     grid = np.array([space.encode(point) for point in points])
     draws = {}
@@ -87,10 +98,11 @@ def _along(
     rung = trials[0].rung
     return Expected(
         rung=rung,
+        recipe=recipe,
         epsilon=max(trial.epsilon for trial in trials),
         points=points,
         draws=draws,
-        scored=tuple(trials),
+        scored=tuple(trial for trial in trials if space.recipe(trial.point) == recipe),
     )
 
 
@@ -106,7 +118,8 @@ def _functions(
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
     centre, scale = values.mean(), max(values.std(), errors.mean())
-    kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(0.7, (0.3, 3.0), nu=2.5)
+    lengths: Any = np.full(inputs.shape[1], 0.7)
+    kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(lengths, (0.3, 3.0), nu=2.5)
     model = GaussianProcessRegressor(kernel, alpha=np.square(errors / scale), random_state=0)
     with warnings.catch_warnings():
         # A bound that is reached is what the bounds are for.

@@ -29,13 +29,25 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How sets are condensed.
+
+    Attributes:
+        losses: What is minimised, by objective.
+        condense: Size, schedule and labels.
+    """
+
+    losses: Mapping[str, Loss]
+    condense: CondenseSettings
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerContext:
     """What every job needs and no job changes.
 
     Attributes:
         evidence: What condensation sees.
-        losses: What it minimises, by objective.
-        condense: How.
+        recipes: How, by the number of the recipe.
         training: How networks are trained on a set to look closer at them.
         threat: What they are attacked with then.
         measures: What is counted, by kind of held-out records and objective.
@@ -44,8 +56,7 @@ class WorkerContext:
     """
 
     evidence: Evidence
-    losses: Mapping[str, Loss]
-    condense: CondenseSettings
+    recipes: tuple[Recipe, ...]
     training: Training
     threat: Threat
     measures: Mapping[str, Mapping[str, Measure]]
@@ -95,11 +106,12 @@ class Condense(Job[list[Condensed]]):
 
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> list[Condensed]:
+        recipe = context.recipes[0]
         return condense(
             self.tasks,
             evidence=context.evidence,
-            losses=tuple(context.losses.values()),
-            settings=context.condense,
+            losses=tuple(recipe.losses.values()),
+            settings=recipe.condense,
             progress=progress,
         )
 
@@ -110,12 +122,14 @@ class CondenseCurves(Job[list[Curve]]):
 
     Attributes:
         starts: One for each rung.
-        counts: How many sets it is counted as in the display of progress.
+        recipe: Number of the recipe.
+        counts: How many sets wait for it; the display of progress counts these.
     """
 
     key: str
     lane: int = 0
     starts: tuple[Start, ...]
+    recipe: int = 0
     counts: int = 1
 
     @property
@@ -125,11 +139,12 @@ class CondenseCurves(Job[list[Curve]]):
 
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> list[Curve]:
+        recipe = context.recipes[self.recipe]
         return condense_curves(
             self.starts,
             evidence=context.evidence,
-            losses=context.losses,
-            settings=context.condense,
+            losses=recipe.losses,
+            settings=recipe.condense,
             progress=progress,
         )
 
@@ -141,6 +156,7 @@ class Dial(Job[list[Condensed]]):
     Attributes:
         numbers: Trials of the sets.
         points: Where on the curve, in their order.
+        recipe: Number of the recipe.
         path: The stored curve.
     """
 
@@ -148,6 +164,7 @@ class Dial(Job[list[Condensed]]):
     lane: int = 0
     numbers: tuple[int, ...]
     points: tuple[Point, ...]
+    recipe: int = 0
     path: Path
 
     @property
@@ -163,7 +180,7 @@ class Dial(Job[list[Condensed]]):
             sets,
             rung=self.lane,
             evidence=context.evidence,
-            losses=tuple(context.losses.values()),
+            losses=tuple(context.recipes[self.recipe].losses.values()),
         )
         pairs = zip(sets, found, strict=True)
         return [Condensed(synthetic=one, losses=losses) for one, losses in pairs]

@@ -13,7 +13,7 @@ from moc.data.curve import save_curve
 from moc.data.storage import load_set, save_set
 from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
-from moc.search.space import Point, Space
+from moc.search.space import Point
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.executors import Done
@@ -42,7 +42,7 @@ class Lane:
         self.rung, self.finished = rung, 0
         config, lanes = self.config, context.rungs
         self.losses = config.weighed
-        self.space = Space.over(*self.losses)
+        self.space = config.space
         self.measured = [name for name, one in config.objectives.items() if not one.exact]
         self.batches = _batches(config, rung)
         self.replayed = 0
@@ -119,40 +119,46 @@ class Lane:
         return [*self._making(new), *scoring]
 
     def _making(self, rows: list[dict[str, Any]]) -> list[Job[Any]]:
-        """Sets by themselves, points of the rung's curve, or that curve if there is none yet."""
-        if not rows or not self.config.on_curves:
+        """Sets by themselves, points of curves, or the curves of recipes that have none yet."""
+        if not self.config.on_curves:
             return [self._condense(part) for part in self._together(rows)]
-        name = trial_name(rows[0]["number"])
-        if self.ledger.find("curve", rung=self.rung) is None or not self._curve.is_file():
-            return [
-                CondenseCurves(
-                    key=f"condense the curve of rung {self.rung}",
-                    lane=self.rung,
-                    starts=(Start(rung=self.rung, seed=self.config.seed),),
-                    counts=sum(map(len, self.batches[self.finished :])),
-                )
-            ]
-        return [
-            Dial(
-                key=f"dial {name}",
-                lane=self.rung,
-                numbers=tuple(row["number"] for row in rows),
-                points=tuple(row["point"] for row in rows),
-                path=self._curve,
-            )
-        ]
+        by_recipe: dict[int, list[dict[str, Any]]] = {}
+        for row in rows:
+            by_recipe.setdefault(self.space.recipe(row["point"]), []).append(row)
+        return [self._on_curve(recipe, some) for recipe, some in by_recipe.items()]
 
-    @property
-    def _curve(self) -> Path:
-        """Where the curve of this rung is stored."""
-        return self.context.folder / curve_path(self.rung)
+    def _on_curve(self, recipe: int, rows: list[dict[str, Any]]) -> Job[Any]:
+        """Points of the curve of this rung and recipe, or that curve."""
+        path, place = self._curve(recipe), {"rung": self.rung, "recipe": recipe}
+        if self.ledger.find("curve", **place) is None or not path.is_file():
+            return CondenseCurves(
+                key=f"condense the curve of rung {self.rung}, recipe {recipe}",
+                lane=self.rung,
+                starts=(Start(rung=self.rung, seed=self.config.seed),),
+                recipe=recipe,
+                counts=len(rows),
+            )
+        return Dial(
+            key=f"dial {trial_name(rows[0]['number'])}",
+            lane=self.rung,
+            numbers=tuple(row["number"] for row in rows),
+            points=tuple(self.space.place(row["point"]) for row in rows),
+            recipe=recipe,
+            path=path,
+        )
+
+    def _curve(self, recipe: int) -> Path:
+        """Where the curve of this rung and recipe is stored."""
+        return self.context.folder / curve_path(self.rung, recipe)
 
     def _curve_made(self, done: Done) -> list[Job[Any]]:
-        """Keep the curve of this rung, and go on with points of it."""
-        rungs = [start.rung for start in done.job.starts]
-        save_curve(done.result[rungs.index(self.rung)], self._curve)
-        self.ledger.append("curve", rung=self.rung, seconds=done.seconds / len(rungs))
-        return self._jobs(self._ask())
+        """Keep the curve of this rung and recipe, and go on with points of it."""
+        rungs, recipe = [start.rung for start in done.job.starts], done.job.recipe
+        save_curve(done.result[rungs.index(self.rung)], self._curve(recipe))
+        seconds = done.seconds / len(rungs)
+        self.ledger.append("curve", rung=self.rung, recipe=recipe, seconds=seconds)
+        own = [row for row in self._ask() if self.space.recipe(row["point"]) == recipe]
+        return self._making([r for r in own if self._event("condensed", r["number"]) is None])
 
     def _together(self, rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         """Which sets are condensed in one job: fixed by the study, whatever the workers are.

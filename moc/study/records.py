@@ -12,7 +12,7 @@ from moc.errors import StudyError
 from moc.evaluate.scores import Estimate, Scores
 from moc.objectives.base import Objective
 from moc.privacy.ladder import Rung
-from moc.search.space import Point
+from moc.search.space import Point, Space, Weights, recipes_of
 
 
 def trial_name(number: int) -> str:
@@ -25,9 +25,9 @@ def set_path(name: str) -> str:
     return f"sets/{name}.safetensors"
 
 
-def curve_path(rung: int) -> str:
-    """Where the curve of a rung lies, relative to the study folder."""
-    return f"curves/rung-{rung}.safetensors"
+def curve_path(rung: int, recipe: int = 0) -> str:
+    """Where the curve of a rung and recipe lies, relative to the study folder."""
+    return f"curves/rung-{rung}{f'-recipe-{recipe}' if recipe else ''}.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,21 +234,33 @@ class StudyRecord:
         """Whether the study has a finite budget."""
         return math.isfinite(self.epsilon)
 
-    def curve(self, epsilon: float | None = None) -> Curve:
+    def curve(self, epsilon: float | None = None, *, recipe: int = 0) -> Curve:
         """The front of a rung as a curve: `study.curve(4.0).at(robust_error=0.3)` is a set.
 
         Args:
             epsilon: The rung, by its epsilon; none in an open study.
+            recipe: The number of the recipe, where the search had choices.
 
         Raises:
             StudyError: If there is no such rung.
             DataError: If its sets were condensed apart, or its curve is not there yet.
         """
-        return self.curve_at(self.rung_index(epsilon))
+        return self.curve_at(self.rung_index(epsilon), recipe)
 
-    def curve_at(self, rung: int) -> Curve:
-        """The curve of the rung with this index; see `curve`."""
-        return load_curve(self.folder / curve_path(rung))
+    def curve_at(self, rung: int, recipe: int = 0) -> Curve:
+        """The curve of the rung with this index and the recipe of this number; see `curve`."""
+        return load_curve(self.folder / curve_path(rung, recipe))
+
+    @property
+    def space(self) -> Space:
+        """What the search of a rung proposed."""
+        choices = {name: len(values) for name, values in self.config["search"]["choices"].items()}
+        return Space(weights=Weights(names=self.weighed), choices=choices)
+
+    def recipe_words(self, recipe: int) -> str:
+        """What was chosen for a recipe: `condense.lr = 0.03`; empty without choices."""
+        chosen = recipes_of(self.config["search"]["choices"])[recipe]
+        return ", ".join(f"{name} = {value}" for name, value in chosen.items())
 
     def rung_index(self, epsilon: float | None) -> int:
         """Index of a rung by its epsilon; 0 in an open study.

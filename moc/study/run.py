@@ -80,9 +80,7 @@ class _Run:
         if left:
             title = f"condensing and scoring {left} trials"
             jobs = self._together([job for lane in self.lanes for job in lane.advance()])
-            making = sum(job.size for job in jobs if isinstance(job, CondenseCurves))
-            steps = left + (making if self.config.on_curves else left)
-            for done in self.work.results(title, jobs, steps=steps):
+            for done in self.work.results(title, jobs, steps=2 * left):
                 for lane in self._lanes_of(done):
                     before = lane.finished
                     self.work.submit(lane.take(done))
@@ -105,6 +103,7 @@ class _Run:
         joined = CondenseCurves(
             key="condense curves",
             starts=tuple(start for job in curves for start in job.starts),
+            recipe=curves[0].recipe,
             counts=sum(job.counts for job in curves),
         )
         return [joined, *(job for job in jobs if job not in curves)]

@@ -72,7 +72,8 @@
       return row;
     }));
     const rung = curve.rung === null ? "" : ` --rung ${curve.rung}`;
-    $("dial-command").textContent = `moc choose ${data.study} --at ${w.toFixed(2)}${rung}`;
+    const recipe = curve.recipe ? ` --recipe ${curve.recipe}` : "";
+    $("dial-command").textContent = `moc choose ${data.study} --at ${w.toFixed(2)}${rung}${recipe}`;
   }
   slider.oninput = draw;
   if (select) select.onchange = draw;

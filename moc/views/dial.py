@@ -23,7 +23,8 @@ def dial_section(study: StudyRecord) -> str:
     """The place of the dial; empty where the front is no curve of two losses."""
     if not _has_dial(study):
         return ""
-    rung = "" if not study.is_private else '<label>epsilon <select id="dial-rung"></select></label>'
+    many = study.is_private or study.config["search"]["choices"]
+    rung = '<label>curve <select id="dial-rung"></select></label>' if many else ""
     words = html.escape(study.objectives[study.weighed[1]].words)
     return (
         '<section class="card"><h2>Along the curve</h2><p class="hint">Every point of the front is '
@@ -49,16 +50,22 @@ def dial_data(study: StudyRecord) -> dict[str, Any] | None:
         "loss": study.weighed[1],
         "curves": [
             {
-                "words": "open" if one.rung is None else epsilon_words(one.epsilon),
+                "words": _words(study, one),
+                "recipe": one.recipe,
                 "rung": None if one.rung is None else f"{one.rung.epsilon:.4g}",
                 "colour": colours[one.rung.index if one.rung else 0],
                 "weights": [point[study.weighed[1]] for point in one.points],
                 **_scores(study, one),
-                **_pictures(study.curve_at(one.rung.index if one.rung else 0)),
+                **_pictures(study.curve_at(one.rung.index if one.rung else 0, one.recipe)),
             }
             for one in curves
         ],
     }
+
+
+def _words(study: StudyRecord, curve: Expected) -> str:
+    rung = "open" if curve.rung is None else epsilon_words(curve.epsilon)
+    return ", ".join(filter(None, [rung, study.recipe_words(curve.recipe)]))
 
 
 def _has_dial(study: StudyRecord) -> bool:

@@ -167,7 +167,8 @@ def _draw_curves(
         return
     for curve in expected(study):
         colour = colours[curve.rung.index if curve.rung else 0]
-        axes.plot(*map(curve.mean, names), color=colour, lw=1.6, alpha=0.5, zorder=3)
+        width = 1.6 if curve.recipe == 0 else 1.0
+        axes.plot(*map(curve.mean, names), color=colour, lw=width, alpha=0.5, zorder=3)
 
 
 def _draw_baselines(axes: Axes, names: tuple[str, str], study: StudyRecord) -> None:

@@ -170,7 +170,7 @@ def _trial(study: StudyRecord, trial: Trial, shared: dict[str, str]) -> Entry:
             "moc.study": study.name,
             "moc.trial": trial.name,
             "moc.trial_kind": trial.kind,
-            **({"moc.curve": curve_path(trial.rung_index)} if study.on_curves else {}),
+            **_curve_tags(study, trial),
             "moc.rung": rung,
             "moc.private": str(trial.is_private).lower(),
             "moc.pareto": str(trial.number in study.front).lower(),
@@ -180,6 +180,15 @@ def _trial(study: StudyRecord, trial: Trial, shared: dict[str, str]) -> Entry:
         set_path=trial.set_path,
         seconds=trial.seconds,
     )
+
+
+def _curve_tags(study: StudyRecord, trial: Trial) -> dict[str, str]:
+    """The curve that a trial is a point of, and what was chosen for it."""
+    if not study.on_curves:
+        return {}
+    recipe = study.space.recipe(trial.point)
+    tags = {"moc.curve": curve_path(trial.rung_index, recipe)}
+    return tags | ({"moc.recipe": words} if (words := study.recipe_words(recipe)) else {})
 
 
 def _baseline(study: StudyRecord, baseline: Baseline, shared: dict[str, str]) -> Entry:

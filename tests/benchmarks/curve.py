@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of the curve, if not those of sets apart")
     parser.add_argument("--between", type=int)
     parser.add_argument("--degree", type=int)
+    parser.add_argument("--line", action="store_true", help="the straight line too")
     parser.add_argument("--rungs", type=int, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("curve.json"))
     options = parser.parse_args()
@@ -84,7 +85,8 @@ def _measure(
     }
     made, seconds = _curve(context, seed, rung, of_curve)
     arms["curve"] = [made.at(robust_error=r) for r in grid], seconds
-    arms["line"] = [_line(made).at(robust_error=r) for r in grid], seconds
+    if options.line:
+        arms["line"] = [_line(made).at(robust_error=r) for r in grid], seconds
     for arm, (sets, seconds) in arms.items():
         losses = losses_of(
             sets, rung=rung, evidence=context.evidence, losses=list(context.losses.values())

@@ -15,7 +15,6 @@ from botorch.acquisition.objective import GenericMCObjective
 from botorch.exceptions import BotorchWarning, ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import ModelListGP, SingleTaskGP
-from botorch.optim import optimize_acqf_discrete
 from botorch.sampling.get_sampler import get_sampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
@@ -129,10 +128,13 @@ class BayesianEngine(Engine):
                 prune_baseline=True,
                 cache_root=False,
             )
-        choices = self._inputs(candidates)
+        # The logarithm of what a point should gain, less that of its cost: gain for the cost.
+        tried = [*self._tried, *running]
+        costs = torch.tensor([self.space.cost(point, tried) for point in candidates])
         with torch.no_grad():
-            best, _ = optimize_acqf_discrete(acquisition, q=1, choices=choices, max_batch_size=128)
-        return int((choices - best).square().sum(dim=-1).argmin())
+            parts = self._inputs(candidates).unsqueeze(1).split(128)
+            values = torch.cat([acquisition(part) for part in parts])
+        return int((values - costs.log()).argmax())
 
 
 def _process(x: torch.Tensor, y: torch.Tensor, variance: torch.Tensor) -> SingleTaskGP:
