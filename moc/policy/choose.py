@@ -87,7 +87,7 @@ def _dialled(
     say: Callable[[str], object],
 ) -> Choice:
     """Take a point of a curve as a trial of the study, scored as all trials were."""
-    number = Dial(study, reporter).trial(place.point, place.rung)
+    number = Dial(study, reporter).trial(place.point, place.rung, epsilon=place.compared)
     after = read_study(study.folder)
     trial = after.trial(number)
     expected = scores_words(place.scores, study.objectives)

@@ -127,7 +127,8 @@ def place_at(study: StudyRecord, point: Point, epsilon: float | None, *, recipe:
         scores=found.estimates(nearest),
         reason="Asked for.",
         prices=(),
-        compared=curves[0].epsilon,
+        # A person may have seen the scores of every rung.
+        compared=study.epsilon,
     )
 
 

@@ -62,10 +62,16 @@ class Dial:
         """The study's records and measures; loaded when first asked for."""
         return StudyContext.load(self.config, self.folder, self.reporter)
 
-    def trial(self, point: Point, rung: int) -> int:
+    def trial(self, point: Point, rung: int, *, epsilon: float) -> int:
         """The number of the trial at this point of the curve of a rung.
 
         One that is there is taken; a new one costs a scoring, and no step of condensation.
+
+        Args:
+            point: The point.
+            rung: Index of the rung.
+            epsilon: Of the releases that the choice of the point depends on: a new trial costs it
+                if it is more than that of the rung. Infinity in an open study.
         """
         space = self.study.space
         of_rung = [trial for trial in self.study.trials if trial.rung_index == rung]
@@ -85,14 +91,15 @@ class Dial:
             curve = self.study.curve_at(rung, space.recipe(point))
             save_set(curve.at(**space.place(point)), self._path(number))
             begun = time.monotonic()
-            scores = self._scores(number, of_rung[0].epsilon, self.context.suites["validation"])
+            cost = max(epsilon, of_rung[0].epsilon)
+            scores = self._scores(number, cost, self.context.suites["validation"])
             ledger.append("asked", rung=rung, trials=[row])
             ledger.append("condensed", trial=number, losses={}, seconds=0.0)
             ledger.append(
                 "scored",
                 trial=number,
                 scores=scores_to_json(scores),
-                epsilon=of_rung[0].epsilon if of_rung[0].is_private else None,
+                epsilon=cost if of_rung[0].is_private else None,
                 seconds=time.monotonic() - begun,
             )
         return number

@@ -73,7 +73,10 @@ def expected(study: StudyRecord) -> list[Expected]:
     for trial in study.trials:
         by_rung.setdefault(trial.rung_index, []).append(trial)
     found = []
-    for _, trials in sorted(by_rung.items()):
+    for _, of_rung in sorted(by_rung.items()):
+        # Where a set was dialled may depend on releases above its rung: this rung may not see it.
+        least = min(trial.epsilon for trial in of_rung)
+        trials = [trial for trial in of_rung if trial.epsilon <= least]
         chosen = {space.recipe(t.point): space.choice(t.point) for t in trials}
         for recipe, choice in sorted(chosen.items()):
             points = tuple(point | choice for point in weightings)

@@ -14,8 +14,10 @@ from moc.cli import app
 from moc.data.storage import load_set
 from moc.errors import MocError, StudyError
 from moc.policy.choose import choose_set
+from moc.policy.rules import suggest
 from moc.study.config import parse_config
 from moc.study.dial import Dial
+from moc.study.expected import expected
 from moc.study.records import curve_path
 from moc.study.reporter import Silent
 from moc.study.run import run_study
@@ -41,8 +43,8 @@ def test_trials_are_points_of_the_curve_of_their_rung(tiny_private):
 
 def test_a_new_point_is_scored_as_a_trial_of_the_search_was(copy):
     anchor = copy.trials[1]
-    assert Dial(copy, Silent()).trial(anchor.point, 0) == anchor.number
-    number = Dial(copy, Silent()).trial({"robust_error": 0.3141}, 0)
+    assert Dial(copy, Silent()).trial(anchor.point, 0, epsilon=math.inf) == anchor.number
+    number = Dial(copy, Silent()).trial({"robust_error": 0.3141}, 0, epsilon=math.inf)
     after = read_study(copy.folder)
     trial = after.trial(number)
     assert (trial.kind, number) == ("dialled", len(copy.trials))
@@ -51,13 +53,30 @@ def test_a_new_point_is_scored_as_a_trial_of_the_search_was(copy):
     assert set(trial.scores) == set(anchor.scores)
     assert len(after.hypervolume) == len(after.trials)
     again = Dial(after, Silent())
-    assert again.trial({"robust_error": 0.3141}, 0) == number
+    assert again.trial({"robust_error": 0.3141}, 0, epsilon=math.inf) == number
     assert len(read_study(copy.folder).trials) == len(after.trials)
     # The same point as an anchor gets the anchor's very scores: same networks, same records.
     path = copy.folder / anchor.set_path
     shutil.copy(path, again._path(99))
     scores = again._scores(99, math.inf, again.context.suites["validation"])
     assert scores["error"] == anchor.scores["error"]
+
+
+def test_a_point_costs_what_its_choice_depends_on_and_no_smaller_rung_sees_it(
+    tiny_private, tmp_path
+):
+    shutil.copytree(tiny_private.folder, tmp_path / "tiny")
+    study = read_study(tmp_path / "tiny")
+    before = expected(study)[1].mean("error")
+    dial = Dial(study, Silent())
+    dear = dial.trial({"robust_error": 0.37}, 1, epsilon=study.epsilon)
+    after = read_study(study.folder)
+    assert after.trial(dear).epsilon == study.epsilon == after.trial(dear).scores["epsilon"].mean
+    assert (expected(after)[1].mean("error") == before).all()
+    assert all(s.trial.number != dear for s in suggest(after, {"epsilon": 4.0}))
+    own = next(trial.epsilon for trial in study.trials if trial.rung_index == 1)
+    cheap = Dial(after, Silent()).trial({"robust_error": 0.61}, 1, epsilon=own)
+    assert read_study(study.folder).trial(cheap).epsilon == own
 
 
 def test_a_confirmation_is_made_once_by_fresh_networks(copy):
