@@ -198,10 +198,34 @@ def export(
 
 
 @app.command()
-def ledger(study: Study = None, runs: Runs = _RUNS) -> None:
-    """Print every access to private records and what all of them cost together."""
-    for line in _read(study, runs).privacy:
+def ledger(
+    study: Study = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Declare what all studies of these records may spend together."),
+    ] = None,
+    delta: Annotated[float, typer.Option(help="Of that budget.")] = 1e-5,
+    runs: Runs = _RUNS,
+) -> None:
+    """Print what a study read and paid, and what all studies of the same records have spent."""
+    from moc.privacy.access import Budget
+    from moc.study.config import load_config, parse_config
+    from moc.study.context import data_set_ledger, ledger_of
+
+    if study is not None and study.endswith(".toml"):
+        config = load_config(Path(study))
+        ran = (runs / config.name / "config.json").is_file()
+        record = _read(study, runs) if ran else None
+    else:
+        record = _read(study, runs)
+        config = parse_config(record.config, where=str(record.folder))
+    for line in record.privacy if record else ():
         typer.echo(f"- {line}")
+    shared, records = data_set_ledger(config), ledger_of(config, None).private_records
+    if budget is not None:
+        shared.declare(records, Budget(epsilon=budget, delta=delta))
+    for line in shared.describe(records):
+        typer.echo(line)
 
 
 @app.command()

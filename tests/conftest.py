@@ -25,6 +25,12 @@ settings.register_profile("moc", deadline=None)
 settings.load_profile("moc")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ledger_of_the_data_sets(tmp_path_factory) -> None:
+    """No test writes to the ledger of whoever runs it."""
+    os.environ["MOC_LEDGER"] = str(tmp_path_factory.mktemp("ledger") / "moc-ledger.jsonl")
+
+
 @pytest.fixture(scope="session")
 def digits() -> RealData:
     """The digits of scikit-learn, sealed."""

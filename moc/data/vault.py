@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from moc.data.declared import DataInfo
-from moc.errors import DataError
+from moc.errors import DataError, PrivacyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class RealData:
                 f"The parts {list(sizes)} of {self.info.name} need {sum(sizes)} records; "
                 f"there are {self.info.count}. Ask for smaller parts."
             )
-        records = unseal(self)
+        records = _divided(self)
         order = torch.randperm(len(records.y), generator=torch.Generator().manual_seed(seed))
         chunks = order[: sum(sizes)].split(list(sizes))
         return tuple(
@@ -91,6 +91,10 @@ class RealData:
         shape = ",".join(map(str, self.info.shape))
         return hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
 
+    def digests(self) -> frozenset[bytes]:
+        """A short digest of every record, whatever its label, to compare data sets by."""
+        return frozenset(one[:8] for one in record_digests(unseal(self), labelled=False))
+
     def thinned(self, kept: Tensor, *, declared: int) -> RealData:
         """What is left when records are removed: their places stay empty.
 
@@ -98,21 +102,25 @@ class RealData:
             kept: Which records stay (n,), bool.
             declared: What to declare as their number: a constant, whatever was removed.
         """
-        records = unseal(self)
+        records = _divided(self)
         left = object.__new__(RealData)
         left.info = replace(self.info, count=declared)
         seal(left, Records(x=records.x[kept], y=records.y[kept]))
         return left
 
 
-def record_digests(records: Records) -> list[bytes]:
-    """SHA-256 of every record with its label, values counted to 16 bits."""
+def record_digests(records: Records, *, labelled: bool = True) -> list[bytes]:
+    """SHA-256 of every record, with its label or not, values counted to 16 bits."""
     values = (as_unit(records.x).double() * 65535).round().to(torch.int32)
     rows = zip(values.flatten(1).numpy(), records.y.tolist(), strict=True)
-    return [hashlib.sha256(b"%d " % label + row.tobytes()).digest() for row, label in rows]
+    return [
+        hashlib.sha256((b"%d " % label if labelled else b"") + row.tobytes()).digest()
+        for row, label in rows
+    ]
 
 
 _VAULT: WeakKeyDictionary[RealData, Records] = WeakKeyDictionary()
+_OWNED: WeakKeyDictionary[RealData, bool] = WeakKeyDictionary()  # and whether they may be divided
 
 
 def seal(data: RealData, records: Records) -> None:
@@ -125,6 +133,33 @@ def seal(data: RealData, records: Records) -> None:
 def unseal(data: RealData) -> Records:
     """Return the records behind `data`. The caller answers to the ledger for it."""
     return _VAULT[data]
+
+
+def take(data: RealData, *, divisible: bool) -> None:
+    """Give records to a ledger, for good: no other can have them, nor this one twice.
+
+    Args:
+        data: The records.
+        divisible: Whether parts may still be made of them, which have no owner.
+
+    Raises:
+        PrivacyError: If they have an owner.
+    """
+    if data in _OWNED:
+        raise PrivacyError(
+            f"A ledger owns these records of {data.info.name!r} already, and no other may open "
+            "them, nor the same one under another name. Load them again for a study of their own."
+        )
+    _OWNED[data] = divisible
+
+
+def _divided(data: RealData) -> Records:
+    if not _OWNED.get(data, True):
+        raise PrivacyError(
+            f"A private ledger owns these records of {data.info.name!r}, so they stay together. "
+            "Divide them first."
+        )
+    return unseal(data)
 
 
 def _check(info: DataInfo, x: Tensor, y: Tensor) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from moc.errors import PrivacyError
-from moc.privacy.accountant import Gaussian
+from moc.privacy.accountant import Gaussian, epsilon, exact_epsilon
 
 ADJACENCY = "one record replaced by nothing (zero-out) at a declared number of records"
 """Which data sets are neighbours: a removed record leaves its place empty, and N stays."""
@@ -16,10 +17,18 @@ UNIT = "one record"
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a private study may spend in all: (epsilon, delta) under `ADJACENCY`."""
+    """What a study, or all studies of a data set, may spend: (epsilon, delta) by `ADJACENCY`."""
 
     epsilon: float
     delta: float = 1e-5
+
+    def exceeded_by(self, mechanisms: Sequence[Gaussian]) -> float | None:
+        """Epsilon of these mechanisms together if it is more than the budget; None if they fit."""
+        limit = self.epsilon * (1 + 1e-9)
+        needed = exact_epsilon(mechanisms, delta=self.delta)
+        if needed <= limit:  # the accountant is slow where epsilon is large, and never below this
+            needed = epsilon(mechanisms, delta=self.delta)
+        return needed if needed > limit else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from moc.data.vault import as_unit
 from moc.errors import PrivacyError
 from moc.privacy.access import Access
 from moc.privacy.ledger import Ledger
-from moc.privacy.noise import TIERS, gaussian
+from moc.privacy.noise import TIERS, Tier, gaussian
+from moc.privacy.sums import GRID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +28,10 @@ class Counts:
     """Sums over the records of values in [0, 1]; not private until `HeldOut.publish`.
 
     Attributes:
-        sums: (replicates, m) float64.
         bound: The most that one record moves them, in L2 norm.
     """
 
-    sums: Tensor
+    _sums: Tensor = field(repr=False)  # (replicates, m) float64, for `HeldOut` alone
     bound: float
 
 
@@ -59,7 +60,13 @@ class HeldOut:
     """
 
     def __init__(
-        self, ledger: Ledger, data: str, *, planned: int = 0, noise_multiplier: float | None = None
+        self,
+        ledger: Ledger,
+        data: str,
+        *,
+        planned: int = 0,
+        noise_multiplier: float | None = None,
+        tier: Tier = "standard",
     ) -> None:
         """Pay for `planned` scores of records that the ledger owns.
 
@@ -68,6 +75,7 @@ class HeldOut:
             data: Their name in the ledger.
             planned: How many scores may be published; ignored for public records.
             noise_multiplier: Noise over sensitivity of each of them; needed for private records.
+            tier: How noise is drawn.
 
         Raises:
             BudgetExceededError: If the planned scores do not fit the budget.
@@ -75,6 +83,7 @@ class HeldOut:
         self.public = ledger.is_public(data) or ledger.budget is None
         self.per_record = not self.public
         self._multiplier = noise_multiplier or 0.0
+        self._tier: Tier = tier
         self._key = f"scores/{data}"
         self._count = ledger.info(data).count
         self._records = ledger.read(self._access(ledger, data, planned))
@@ -97,7 +106,7 @@ class HeldOut:
             data=data,
             purpose=(
                 "counts of outcomes of every planned trial, over the most that one record adds; "
-                f"{TIERS['standard']}"
+                f"{TIERS[self._tier]}"
             ),
             kind="gaussian",
             ladder=(self._multiplier,),
@@ -147,18 +156,19 @@ class HeldOut:
 
         Raises:
             ValueError: If `bound` is not positive and finite, or outcomes are not one row a record.
+                Nothing in it depends on the records.
         """
         if not 0 < bound < math.inf:
             raise ValueError(f"A positive, finite bound on a record expected, found {bound}.")
         values = outcome(as_unit(self._records.x), self._records.y).double()
-        n = len(self._records.y)
-        if values.dim() != 3 or len(values) != n:
-            raise ValueError(
-                f"Outcomes (n={n}, replicates, m) expected, found {tuple(values.shape)}."
-            )
+        if values.dim() != 3 or len(values) != len(self._records.y):
+            raise ValueError("Outcomes (n, replicates, m), a row for each record, expected.")
         values = values.nan_to_num(0.0).clamp(0.0, 1.0)
         norms = values.flatten(1).norm(dim=1).clamp_min(bound)
-        return Counts(sums=(values * (bound / norms)[:, None, None]).sum(0), bound=bound)
+        values *= (bound / norms)[:, None, None]
+        if not self.public:  # on the grid, rounded towards zero: exact sums, of the norm at most
+            values = (values * (GRID * (1 - 1e-9))).trunc().to(torch.int64)
+        return Counts(_sums=values.sum(0).double() / (1 if self.public else GRID), bound=bound)
 
     def publish(self, counts: Counts) -> Rates:
         """Turn counts into means, with noise if the records are private: one of the planned scores.
@@ -169,13 +179,13 @@ class HeldOut:
         """
         n = len(self)
         if self.public:
-            return Rates(values=counts.sums / n, noise=0.0, records=n)
+            return Rates(values=counts._sums / n, noise=0.0, records=n)
         if self._ledger is None:
             raise PrivacyError("Scores are published where the ledger is, not in another process.")
         self._ledger.use(self._key)
-        std = self._multiplier * counts.bound
-        noise = gaussian(counts.sums.numel(), std=std, tier="standard").reshape(counts.sums.shape)
-        return Rates(values=(counts.sums + noise) / n, noise=std / n, records=n)
+        sums, std = counts._sums, self._multiplier * counts.bound
+        noise = gaussian(sums.numel(), std=std * GRID, tier=self._tier).reshape(sums.shape) / GRID
+        return Rates(values=(sums + noise) / n, noise=std / n, records=n)
 
     def already_published(self, scores: int) -> None:
         """On resume: make sure that at least so many scores are counted as published."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from moc.errors import PrivacyError
 from moc.privacy.access import Access
+from moc.privacy.disk import sync
 
 
 class Journal:
@@ -20,6 +21,8 @@ class Journal:
     Attributes:
         accesses: What was paid for, by key, in order.
         finished: Keys of what was drawn and stored.
+        begun: Names of the draws that an access was begun with, by key.
+        draws: Names of all draws.
         used: How many mechanisms of an access have been used, by key.
     """
 
@@ -33,6 +36,8 @@ class Journal:
         """
         self.accesses: dict[str, Access] = {}
         self.finished: set[str] = set()
+        self.begun: dict[str, list[str]] = {}
+        self.draws: set[str] = set()
         self.used: dict[str, int] = {}
         self._path = path
         self._size = 0  # bytes of the whole lines that this object knows
@@ -43,13 +48,17 @@ class Journal:
         """Note that an access is paid for."""
         self._add({"event": "reserved", **asdict(access)})
 
+    def begin(self, key: str, draw: str) -> None:
+        """Note that the noise of an access is about to be drawn."""
+        self._add({"event": "begun", "key": key, "draw": draw})
+
     def finish(self, key: str) -> None:
         """Note that what an access bought is stored."""
         self._add({"event": "finished", "key": key})
 
-    def use(self, key: str) -> None:
+    def use(self, key: str, draw: str) -> None:
         """Note that one mechanism of an access is used."""
-        self._add({"event": "used", "key": key})
+        self._add({"event": "used", "key": key, "draw": draw})
 
     def _add(self, event: dict[str, Any]) -> None:
         line = json.dumps(event, allow_nan=False)
@@ -68,6 +77,8 @@ class Journal:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        if not self._size:
+            sync(path.parent)
         self._size += len(line)
 
     def _read(self, path: Path) -> None:
@@ -84,10 +95,13 @@ class Journal:
 
     def _apply(self, event: dict[str, Any]) -> None:
         kind = event.pop("event")
+        self.draws |= {event["draw"]} if "draw" in event else set()
         key = event["key"]
         if kind == "reserved":
             event["ladder"] = tuple(event["ladder"])
             self.accesses[key] = Access(**event)
+        elif kind == "begun":
+            self.begun.setdefault(key, []).append(event["draw"])
         elif kind == "finished":
             self.finished.add(key)
         elif kind == "used":

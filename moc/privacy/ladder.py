@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from moc.data.sources.base import UserPath
 from moc.errors import PrivacyError
 from moc.privacy.accountant import Gaussian, epsilon, noise_multiplier
 from moc.privacy.noise import Tier
@@ -94,6 +95,8 @@ class PrivacySettings(BaseModel):
             study does.
         delta: Of the budget.
         tier: How noise is drawn.
+        ledger: File where all studies of the same records add up; else the one that MOC_LEDGER
+            names, else one beside the data and one of the user's own.
         scoring: Share of the budget, as 1/σ², that pays for scores on private held-out records; 0
             declares these records public. The release has the rest.
     """
@@ -102,6 +105,7 @@ class PrivacySettings(BaseModel):
     epsilons: tuple[float, ...] = Field(min_length=1)
     delta: float = Field(default=1e-5, gt=0, lt=1)
     tier: Tier = "standard"
+    ledger: UserPath | None = None
     scoring: float = Field(default=0.0, ge=0, lt=1)
 
     @field_validator("epsilons")

@@ -2,7 +2,8 @@
 
 A private study has a budget (epsilon, delta). Every access is checked against it before a record
 is read, written to `privacy.jsonl`, and composed with all others by `moc.privacy.accountant`. The
-ledger is the only source of an epsilon that moc reports.
+ledger is the only source of an epsilon that moc reports. What is drawn is written beforehand to the
+ledger of the data set too (`moc.privacy.data_set`), where all studies of the same records add up.
 
 The number of records N is declared public and never changes with a neighbour: to remove a record is
 to leave its place empty, so that it contributes nothing and every other record keeps its place, in
@@ -12,13 +13,17 @@ a public random split too.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from moc.data.declared import DataInfo
-from moc.data.vault import RealData, Records, unseal
+from moc.data.vault import RealData, Records, take, unseal
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.privacy.access import ADJACENCY, UNIT, Access, Budget
-from moc.privacy.accountant import ACCOUNTANT, Gaussian, epsilon, exact_epsilon
+from moc.privacy.accountant import ACCOUNTANT, Gaussian, epsilon
+from moc.privacy.data_set import DataSetLedger
 from moc.privacy.journal import Journal
 
 
@@ -27,18 +32,40 @@ class Ledger:
 
     Attributes:
         budget: What may be spent; None for an open study.
+        data_set: Where all studies of the same records add up; None for records of no data set,
+            such as those of an audit.
     """
 
-    def __init__(self, budget: Budget | None, *, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        budget: Budget | None,
+        *,
+        path: Path | None = None,
+        data_set: DataSetLedger | None = None,
+    ) -> None:
         """Start a ledger, or take up the one at `path` where it was left."""
-        self.budget = budget
+        self.budget, self.data_set = budget, data_set
         self._journal = Journal(path)
         self._owned: dict[str, tuple[RealData, bool]] = {}
+        self._digests: dict[str, frozenset[bytes]] = {}
 
     def own(self, name: str, data: RealData, *, public: bool = False) -> DataInfo:
-        """Take over records under a name; `public` only for records declared public by the user."""
+        """Take over records under a name, for good.
+
+        Args:
+            name: What they are called here.
+            data: The records, which nobody else owns.
+            public: Only for records declared public by the user.
+
+        Raises:
+            PrivacyError: If they have an owner, or if some are both public and not.
+        """
         if name in self._owned:
             raise PrivacyError(f"The ledger owns {name!r} records already.")
+        self._digests[name] = data.digests()
+        if self.budget is not None:
+            self._require_apart(name, public)
+        take(data, divisible=self.budget is None)
         self._owned[name] = (data, public)
         return data.info
 
@@ -52,13 +79,40 @@ class Ledger:
         """
         data, _ = self._held(access.data)
         self.reserve(access)
+        if access.kind == "open":
+            self._spend(access)
         return unseal(data)
 
     def reserve(self, access: Access) -> None:
-        """Pay for an access without reading yet; repeating an unfinished one costs nothing more."""
+        """Pay for an access without reading yet; repeating one costs nothing before it is begun."""
         self._check(access)
+        if access.kind != "public":
+            self.require_room()
         if access.key not in self._journal.accesses:
             self._journal.reserve(access)
+
+    def require_room(self) -> None:
+        """Refuse to go on if all studies of the same records would overspend their budget.
+
+        Raises:
+            BudgetExceededError: With what is left, and what would fit.
+        """
+        if self.data_set is not None:
+            self.data_set.require_room(self.private_records, self.budget, drawn=self._journal.draws)
+
+    def spent_before(self) -> str:
+        """What studies of the same records have spent in all, in words; empty if nothing."""
+        if self.data_set is None or not self.data_set.spent(self.private_records):
+            return ""
+        return self.data_set.describe(self.private_records)[-1]
+
+    def begin(self, key: str) -> None:
+        """Write down that noise is about to be drawn: from now on it counts, found again or not."""
+        self._journal.begin(key, self._spend(self._paid(key)))
+
+    def begun(self, key: str) -> int:
+        """How many times an access was begun; each is a draw that somebody may have seen."""
+        return len(self._journal.begun.get(key, ()))
 
     def finish(self, key: str) -> None:
         """Record that what the access bought has been stored: it can never be drawn again."""
@@ -79,6 +133,11 @@ class Ledger:
                 f"«{access.describe()}». "
                 "Settings of a release cannot change after it was begun; start a new study."
             )
+        if self.data_set is not None and self.budget is not None:
+            for draw in self._journal.begun.get(access.key, ()):
+                self.data_set.restore(
+                    self.private_records, access, delta=self.budget.delta, draw=draw
+                )
 
     def use(self, key: str) -> None:
         """Count one of the mechanisms that an access paid for, before its noise is drawn.
@@ -92,7 +151,7 @@ class Ledger:
                 f"All {access.count} mechanism(s) that {key!r} paid for have been used. "
                 "Plan for more of them in a new study."
             )
-        self._journal.use(key)
+        self._journal.use(key, self._spend(replace(access, count=1)))
 
     def used(self, key: str) -> int:
         """How many of the mechanisms of an access have been used."""
@@ -111,6 +170,15 @@ class Ledger:
         return self._held(name)[1]
 
     @property
+    def private_records(self) -> frozenset[bytes]:
+        """Digests of all that is not public here, by which studies of the same records are found.
+
+        In an open study that is everything.
+        """
+        private = (name for name, (_, public) in self._owned.items() if not public)
+        return frozenset[bytes]().union(*map(self._digests.__getitem__, private))
+
+    @property
     def accesses(self) -> tuple[Access, ...]:
         """All accesses, in order."""
         return tuple(self._journal.accesses.values())
@@ -125,11 +193,15 @@ class Ledger:
         """
         if self.budget is None:
             return math.inf
-        return epsilon(_mechanisms(self.accesses, rung), delta=self.budget.delta)
+        return epsilon(self._mechanisms(self.accesses, rung), delta=self.budget.delta)
 
     def describe(self) -> tuple[str, ...]:
         """The ledger for a person: one line an access, then the total."""
-        lines = [access.describe() for access in self.accesses]
+        lines = [
+            access.describe()
+            + (f"; begun {n} times, which all count" if (n := self.begun(access.key)) > 1 else "")
+            for access in self.accesses
+        ]
         if self.budget is None:
             return (*lines, "total: not private (open study)")
         return (
@@ -137,6 +209,16 @@ class Ledger:
             f"total: epsilon {self.epsilon():.4g} at delta {self.budget.delta:g} of a budget of "
             f"{self.budget.epsilon:g} ({ADJACENCY}; unit: {UNIT}; accountant: {ACCOUNTANT})",
         )
+
+    def _require_apart(self, name: str, public: bool) -> None:
+        """Refuse records that would be public under one name and private under another."""
+        for other, (_, is_public) in self._owned.items():
+            count = len(self._digests[name] & self._digests[other])
+            if count and public != is_public:
+                raise PrivacyError(
+                    f"{count} records are both in {name!r} and in {other!r}, of which only one is "
+                    "declared public: a record is public or private, not both. Remove the copies."
+                )
 
     def _check(self, access: Access) -> None:
         if self.is_finished(access.key):
@@ -170,21 +252,36 @@ class Ledger:
             )
         return self._journal.accesses[key]
 
+    def _spend(self, access: Access) -> str:
+        """Name a draw, and write it to the ledger of the data set."""
+        draw = uuid4().hex
+        if self.data_set is not None:
+            delta = self.budget.delta if self.budget else 1e-5
+            self.data_set.spend(self.private_records, access, delta=delta, draw=draw)
+        return draw
+
     def _check_budget(self, access: Access) -> None:
         if self.budget is None or access.kind != "gaussian":
             return
         others = tuple(a for a in self.accesses if a.key != access.key)
-        mechanisms = _mechanisms((*others, access), 0)
-        limit, delta = self.budget.epsilon * (1 + 1e-9), self.budget.delta
-        needed = exact_epsilon(mechanisms, delta=delta)
-        if needed <= limit:  # the accountant is slow where epsilon is large, and never below this
-            needed = epsilon(mechanisms, delta=delta)
-        if needed > limit:
+        again = self.begun(access.key)
+        mechanisms = [*self._mechanisms(others, 0), *access.mechanism(0) * (again + 1)]
+        needed = self.budget.exceeded_by(mechanisms)
+        if needed is not None:
+            lost = (
+                f" {again + 1} times, as what was drawn before is not to be found and counts"
+                if again
+                else ""
+            )
             raise BudgetExceededError(
-                f"{access.key!r} would bring the study to epsilon {needed:.4g}; the budget is "
-                f"{self.budget.epsilon:g} at delta {self.budget.delta:g}. Nothing was read."
+                f"{access.key!r}{lost} would bring the study to epsilon {needed:.4g}; the budget "
+                f"is {self.budget.epsilon:g} at delta {self.budget.delta:g}. Nothing was read."
             )
 
-
-def _mechanisms(accesses: tuple[Access, ...], rung: int) -> list[Gaussian]:
-    return [part for access in accesses for part in access.mechanism(rung)]
+    def _mechanisms(self, accesses: Iterable[Access], rung: int) -> list[Gaussian]:
+        """What a reader of a rung is charged, every draw of it."""
+        return [
+            part
+            for access in accesses
+            for part in access.mechanism(rung) * max(self.begun(access.key), 1)
+        ]

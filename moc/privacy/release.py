@@ -3,7 +3,9 @@
 The noise of the largest epsilon is drawn first; each smaller one adds N(0, (σ² - σ_prev²) C²) to
 the rung above. A reader of one rung has that rung's epsilon, and all rungs together cost the
 largest, since every other is computed from it. The increments are as secret as the first noise:
-they are stored nowhere but in the rungs. What would need another record's company, or another run,
+they are stored nowhere but in the rungs. That noise is about to be drawn is on the disk first, in
+the study's ledger and in the data set's, so that a kill at any moment leaves either a release that
+is found or a draw that counts. What would need another record's company, or another run,
 to be the same is refused before T is read (`moc.privacy.isolation`). A release may have several
 rounds, each with networks, statistics and a share of the budget of its own.
 """
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -28,6 +30,7 @@ from moc.networks.train import Progress
 from moc.privacy.access import ADJACENCY, UNIT, Access
 from moc.privacy.accountant import ACCOUNTANT
 from moc.privacy.collect import CLIP, Collection
+from moc.privacy.disk import sync
 from moc.privacy.isolation import require_isolated
 from moc.privacy.ladder import Ladder, Rung
 from moc.privacy.ledger import Ledger
@@ -118,14 +121,20 @@ def draw(
     access = _access(key, ladder, tier, purpose=f"sums under {collection.describe()}")
     claims = _claims(access, ladder)
     paths = [folder / f"rung-{i}.safetensors" for i in range(len(claims))]
+    if ledger.begun(key) and not any(path.exists() for path in paths):
+        _complete(claims, paths)
     if all(path.exists() for path in paths):
         ledger.confirm(access)
     else:
         if not ledger.is_finished(key):
             _require_empty(folder)
+            if not ledger.begun(key):
+                _require_empty(_part_of(paths))
         if ladder is not None:
             require_isolated(collection)
         sums = collection.sums(ledger.read(access), progress=progress)
+        if ladder is not None:
+            ledger.begin(key)
         _store(noised(sums, ladder, tier), claims, paths)
         del sums
     ledger.finish(key)
@@ -209,16 +218,38 @@ def _store(
     rungs: Sequence[dict[str, Tensor]], claims: Sequence[dict[str, str]], paths: Sequence[Path]
 ) -> None:
     """Write all rungs, with what they claim, to a folder beside the right one, then rename it."""
-    folder = paths[0].parent
-    part = folder.with_name(folder.name + ".part")
+    part = _part_of(paths)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for tensors, claim, path in zip(rungs, claims, paths, strict=True):
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(whole, part / path.name, metadata=claim)
+        sync(part / path.name)
+    _publish(paths)
+
+
+def _complete(claims: Sequence[dict[str, str]], paths: Sequence[Path]) -> None:
+    """Find a release that was written whole, by a run that was killed before it renamed it."""
+    part = _part_of(paths)
+    try:
+        for path, claim in zip(paths, claims, strict=True):
+            _load(part / path.name, claim)
+    except (OSError, SafetensorError, PrivacyError):
+        return
+    _publish(paths)
+
+
+def _publish(paths: Sequence[Path]) -> None:
+    folder = paths[0].parent
     if folder.exists():
         folder.rmdir()
-    part.rename(folder)
+    _part_of(paths).rename(folder)
+    sync(folder.parent)
+
+
+def _part_of(paths: Sequence[Path]) -> Path:
+    folder = paths[0].parent
+    return folder.with_name(folder.name + ".part")
 
 
 def _load(path: Path, claim: dict[str, str]) -> dict[str, Tensor]:

@@ -17,9 +17,11 @@ from moc.data.augment import Augmentation
 from moc.data.storage import load_set, save_set
 from moc.data.vault import RealData
 from moc.discrepancies.base import Loss, LossContext
+from moc.errors import StudyError
 from moc.evaluate.measure import Measure
 from moc.evaluate.protocols.base import describe
 from moc.evaluate.scores import Estimate, Scores
+from moc.evaluate.scoring import outcome_bound
 from moc.evaluate.suites import Suite, suite_for
 from moc.evidence.base import RECORDS, Evidence
 from moc.evidence.kinds import ProxyEvidence, SamplesEvidence
@@ -31,6 +33,7 @@ from moc.networks.network import Ensembles, build
 from moc.networks.train import BatchSource, Training, train_teachers
 from moc.objectives.base import Facts, FrameContext, MeasureContext, frame_of
 from moc.privacy.access import Budget
+from moc.privacy.data_set import DataSetLedger, places_of
 from moc.privacy.held_out import HeldOut, reference_records
 from moc.privacy.ladder import Ladder
 from moc.privacy.ledger import Ledger
@@ -42,6 +45,8 @@ from moc.study.reporter import Reporter
 _EXAMINED = {"fast": 200, "standard": 1000}
 """Test records of a closer look, by protocol; 200 where it is another. A share of 200 is known to 7
 points (95 %), which shows masking as it is known, of 20 points and more; 1000 make it 3."""
+
+_MOST_NOISE = 0.2  # of a paid score: with more, sets that err always and never may change places
 
 
 def device_of(config: StudyConfig) -> str:
@@ -84,6 +89,25 @@ def parts_of(config: StudyConfig) -> dict[str, RealData]:
     return parts
 
 
+def ledger_of(config: StudyConfig, path: Path | None) -> Ledger:
+    """The ledger of a study, at `path`, with its records handed over; nothing is read yet."""
+    parts, p = parts_of(config), config.privacy
+    ledger = Ledger(budget_of(config), path=path, data_set=data_set_ledger(config))
+    declared = p is not None and p.scoring == 0
+    ledger.own("train", parts["train"])
+    ledger.own("validation", parts["validation"], public=declared)
+    ledger.own("test", parts["test"], public=declared)
+    if "reference" in parts:
+        ledger.own("reference", parts["reference"], public=p is not None)
+    return ledger
+
+
+def data_set_ledger(config: StudyConfig) -> DataSetLedger:
+    """The ledger of a study's data set: where its file and MOC_LEDGER say, or by default."""
+    named = config.privacy and config.privacy.ledger
+    return DataSetLedger(places_of(config.data.source.folder, named), study=config.name)
+
+
 class StudyContext:
     """A study's settings, and all that is made from them once T has been handed over.
 
@@ -112,30 +136,51 @@ class StudyContext:
         Raises:
             MocError: If the data cannot be loaded, or settings do not go with their shape.
         """
-        parts, p = parts_of(config), config.privacy
-        ledger = Ledger(budget_of(config), path=folder / "privacy.jsonl")
-        declared = p is not None and p.scoring == 0
-        ledger.own("train", parts["train"])
-        ledger.own("validation", parts["validation"], public=declared)
-        ledger.own("test", parts["test"], public=declared)
-        if "reference" in parts:
-            ledger.own("reference", parts["reference"], public=p is not None)
+        ledger = ledger_of(config, folder / "privacy.jsonl")
         context = cls(config, ledger, folder=folder, reporter=reporter)
         context.rehearse()
+        if spent := context.ledger.spent_before():
+            reporter.say(f"What studies of these records have spent so far: {spent}")
         return context
 
     def rehearse(self) -> None:
         """Build what depends on the records' shape, before a record is read or paid for.
 
         Raises:
-            MocError: If something does not go with the shape.
+            MocError: If something does not go with the shape, or the study is more than the budget
+                of its data set has left.
         """
+        self.ledger.require_room()
         for network in (*self._seen, self.training.network, self.teacher_network):
             build(network, self.info, seed=0)
         for measure in self.measures_of(self.training_suite).values():
             build(measure.training.network, self.info, seed=0)
         blank = torch.zeros(1, *self.info.shape)
         self.config.condense.decoder(blank)
+        if self._planned_scores:
+            self._weigh_score_noise()
+
+    @property
+    def _planned_scores(self) -> int:
+        """How many scores are paid for; none where they are free."""
+        # Two to spare: a kill between publishing a score and noting it uses that score up.
+        return self.config.planned_trials + 2 if self.config.pays_for_scores else 0
+
+    def _weigh_score_noise(self) -> None:
+        """Say how much noise paid scores will carry, and refuse what could tell no sets apart."""
+        config, planned = self.config, self._planned_scores
+        assert config.privacy is not None
+        networks, records = config.evaluate.replicates, self.ledger.info("validation").count
+        bound = outcome_bound(self.measures_of(self.training_suite), networks)
+        noise = config.privacy.score_noise(planned) * bound / records / math.sqrt(networks)
+        words = f"scores on {records} private records carry noise of ±{100 * noise:.2g} points"
+        if noise > _MOST_NOISE:
+            raise StudyError(
+                f"Nothing was read: {words} (one standard deviation), and {100 * _MOST_NOISE:.0f} "
+                "is the most that can tell sets apart. Give [data] more validation records, "
+                "[privacy] a larger share of `scoring`, or [search] fewer trials."
+            )
+        self.reporter.say(f"Paid {words} (one standard deviation).")
 
     # ---- evidence ----
 
@@ -325,13 +370,12 @@ class StudyContext:
         if config.privacy is None or not config.pays_for_scores:
             validation = HeldOut(self.ledger, "validation")
         else:
-            # Two to spare: a kill between publishing a score and noting it uses that score up.
-            planned = config.planned_trials + 2
             validation = HeldOut(
                 self.ledger,
                 "validation",
-                planned=planned,
-                noise_multiplier=config.privacy.score_noise(planned),
+                planned=self._planned_scores,
+                noise_multiplier=config.privacy.score_noise(self._planned_scores),
+                tier=config.privacy.tier,
             )
         if config.pays_for_scores or not e.report_replicates:
             return {"validation": validation}

@@ -38,9 +38,9 @@ def test_the_curve_ends_are_the_clean_errors_and_its_middle_the_robust_ones(part
     synthetic, how, held_out = parts
     found = examine(synthetic, **how, held_out=held_out, seeds=(5, 6), checked=False)
     assert found.checks == ()
-    assert found.counts.sums.shape == (2, len(SHARES))
+    assert found.counts._sums.shape == (2, len(SHARES))
     x, y = held_out.examine(60)
-    for row, seed in zip(found.counts.sums, (5, 6), strict=True):
+    for row, seed in zip(found.counts._sums, (5, 6), strict=True):
         network = train(synthetic, how["training"], seed=seed)
         assert row[0] == correct(network, x, y).sum()
         assert (row.diff() <= 0).all()
@@ -53,7 +53,7 @@ def test_the_curve_ends_are_the_clean_errors_and_its_middle_the_robust_ones(part
         error_estimate(Rates(values=column, noise=rates.noise, records=rates.records)).mean
         for column in rates.values.split(1, dim=1)
     ]
-    assert errors == pytest.approx((1 - found.counts.sums.mean(0) / 60).tolist())
+    assert errors == pytest.approx((1 - found.counts._sums.mean(0) / 60).tolist())
 
 
 def test_asked_for_checks_are_those_of_the_first_network(parts):
@@ -73,7 +73,7 @@ def test_a_set_on_which_training_diverges_fails_and_gets_nothing_right(parts):
         synthetic, training=wild, threat=THREAT, held_out=held_out, seeds=(5,), checked=True
     )
     assert [check.passed for check in found.checks] == [False]
-    assert not found.counts.sums.any()
+    assert not found.counts._sums.any()
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.03, 0.1, 0.9])

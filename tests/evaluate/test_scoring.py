@@ -25,37 +25,38 @@ SHORT = CustomSuite(attacks=(PgdCe(steps=3, random_start=True),))
 
 
 @pytest.fixture(scope="module")
-def parts(digits):
-    return digits.split([300, 60], seed=0)
+def split(digits):
+    """Fresh parts: records have one owner."""
+    return lambda: digits.split([300, 60], seed=0)
 
 
 @pytest.fixture(scope="module")
-def held_out(parts):
+def held_out(split):
     ledger = Ledger(None)
-    ledger.own("validation", parts[1])
+    ledger.own("validation", split()[1])
     return HeldOut(ledger, "validation")
 
 
 @pytest.fixture(scope="module")
-def private(parts):
+def private(split):
     ledger = Ledger(Budget(epsilon=8.0))
-    ledger.own("validation", parts[1])
+    ledger.own("validation", split()[1])
     return HeldOut(ledger, "validation", planned=3, noise_multiplier=3.0)
 
 
 @pytest.fixture(scope="module")
-def records(parts):
+def records(split):
     ledger = Ledger(None)
-    ledger.own("validation", parts[1])
+    ledger.own("validation", split()[1])
     return reference_records(ledger, "validation")
 
 
 @pytest.fixture(scope="module")
-def sets(parts):
+def sets(split):
     ledger = Ledger(None)
-    ledger.own("train", parts[0])
+    info = ledger.own("train", split()[0])
     x, y = reference_records(ledger, "train")
-    return [select("random", x, y, parts[0].info, per_class=3, seed=seed) for seed in (0, 1)]
+    return [select("random", x, y, info, per_class=3, seed=seed) for seed in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def rates(values, *, noise=0.0, records=100):
 def test_counts_are_those_of_networks_trained_one_by_one(sets, training, held_out, records):
     x, y = records
     measures = both(training)
-    found = count_outcomes(sets[0], measures=measures, held_out=held_out, seeds=[4, 9]).sums
+    found = count_outcomes(sets[0], measures=measures, held_out=held_out, seeds=[4, 9])._sums
     for row, seed in zip(found, (4, 9), strict=True):
         network = train(sets[0], training, seed=seed)
         robust = robust_sum(network, x, y, SHORT, seed)
@@ -97,11 +98,11 @@ def test_counts_are_those_of_networks_trained_one_by_one(sets, training, held_ou
 
 def test_a_score_does_not_depend_on_what_was_scored_before(sets, training, held_out):
     options = {"measures": both(training), "held_out": held_out, "seeds": [0]}
-    alone = count_outcomes(sets[1], **options).sums
+    alone = count_outcomes(sets[1], **options)._sums
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    other = count_outcomes(sets[0], **options).sums
-    assert torch.equal(count_outcomes(sets[1], **options).sums, alone)
+    other = count_outcomes(sets[0], **options)._sums
+    assert torch.equal(count_outcomes(sets[1], **options)._sums, alone)
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(other, alone)
 
@@ -114,7 +115,7 @@ def test_measures_of_one_training_share_their_networks(sets, training, held_out,
     other = training.model_copy(update={"epochs": 3})
     measures = {**both(training), "transfer": Right(training=other)}
     counts = count_outcomes(sets[0], measures=measures, held_out=held_out, seeds=[0, 1])
-    assert counts.sums.shape == (2, 3)
+    assert counts._sums.shape == (2, 3)
     assert len(made) == 4
 
 
@@ -122,8 +123,8 @@ def test_a_network_that_diverged_gets_nothing_right(sets, training, held_out):
     wild = training.model_copy(update={"sgd": training.sgd.model_copy(update={"lr": 1e30})})
     measures = {"good": Right(training=training), "bad": Right(training=wild)}
     counts = count_outcomes(sets[0], measures=measures, held_out=held_out, seeds=[0])
-    assert counts.sums[0, 0] > 0
-    assert counts.sums[0, 1] == 0
+    assert counts._sums[0, 0] > 0
+    assert counts._sums[0, 1] == 0
 
 
 # Private records

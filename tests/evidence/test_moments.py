@@ -31,7 +31,7 @@ DATA = toy()
 
 def open_ledger() -> Ledger:
     ledger = Ledger(None)
-    ledger.own("train", DATA)
+    ledger.own("train", toy())
     return ledger
 
 
@@ -69,7 +69,7 @@ def test_squared_risk_is_the_mean_of_squared_errors(sharpness):
 
 def test_every_set_reads_its_own_rung(tmp_path):
     collection = small(DATA.info)
-    drawn = draw(ledger_of(DATA), collection, LADDER, folder=tmp_path / "r")
+    drawn = draw(ledger_of(toy()), collection, LADDER, folder=tmp_path / "r")
     sums = Moments([(collection, drawn)])
     assert [rung.epsilon for rung in sums.rungs] == pytest.approx(list(LADDER.epsilons), rel=1e-3)
     together = sums.view(1, [2, 0, 0]).class_sums()
@@ -81,7 +81,7 @@ def test_every_set_reads_its_own_rung(tmp_path):
 
 def test_noisy_second_moments_are_made_positive(tmp_path):
     collection = small(DATA.info)
-    drawn = draw(ledger_of(DATA), collection, LADDER, folder=tmp_path / "r")
+    drawn = draw(ledger_of(toy()), collection, LADDER, folder=tmp_path / "r")
     heads = torch.randn(200, 5, 2, generator=torch.Generator().manual_seed(0))
     sums = Moments([(collection, drawn)])
     assert sums.view(0, [2] * 200).quadratic(heads).min() >= -1e-3
@@ -111,7 +111,7 @@ class TestRounds:
 
     @pytest.fixture
     def rounds(self, tmp_path):
-        ledger, found = ledger_of(DATA), []
+        ledger, found = ledger_of(toy()), []
         for i, (share, kinds) in enumerate([(0.75, ("means",)), (0.25, ("means", "counts"))]):
             statistics = moments(counts=0.04 if "counts" in kinds else 0.0)
             collection = replace(small(DATA.info, statistics), networks=2 + i)
@@ -181,4 +181,4 @@ def test_condensation_of_a_release_starts_from_public_noise(tmp_path):
 
 def test_samples_are_for_open_studies():
     with pytest.raises(PrivacyError, match="without noise"):
-        Samples(ledger_of(DATA), bank=small(DATA.info).bank)
+        Samples(ledger_of(toy()), bank=small(DATA.info).bank)

@@ -16,7 +16,7 @@ DATA = toy()
 
 def samples(**options) -> Samples:
     ledger = Ledger(None)
-    ledger.own("train", DATA)
+    ledger.own("train", toy())
     return Samples(ledger, bank=small(DATA.info).bank, **options)
 
 

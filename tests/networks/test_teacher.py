@@ -84,7 +84,7 @@ def test_progress_counts_the_steps_of_all_teachers(records):
 
 def test_a_proxy_is_made_for_every_rung_from_that_rung_alone(digits, tmp_path):
     ledger = Ledger(Budget(epsilon=8.0))
-    info = ledger.own("train", digits)
+    info = ledger.own("train", digits.split([len(digits)], seed=0)[0])
     bank = Bank(info=info, networks=(NETWORK,), seed=1)
     collection = Collection(bank=bank, networks=2, statistics=(ClassMeans(),))
     rungs = draw(ledger, collection, Ladder(epsilons=(8.0, 1.0)), folder=tmp_path / "r")

@@ -168,11 +168,10 @@ def check_scores_hide_the_count() -> None:
 
 def check_reads_agree(folder) -> None:
     """Whoever reads a rung, now or in a later run, reads the same bytes."""
-    data = toy()
-    collection = small(data.info)
-    first = draw(ledger_of(data, path=folder / "l"), collection, LADDER, folder=folder / "r")
+    collection = small(toy().info)
+    first = draw(ledger_of(toy(), path=folder / "l"), collection, LADDER, folder=folder / "r")
     files = {path: path.read_bytes() for path in (folder / "r").iterdir()}
-    again = draw(ledger_of(data, path=folder / "l"), collection, LADDER, folder=folder / "r")
+    again = draw(ledger_of(toy(), path=folder / "l"), collection, LADDER, folder=folder / "r")
     for a, b in zip(first, again, strict=True):
         assert a.blocks.keys() == b.blocks.keys()
         for name, block in a.blocks.items():
@@ -235,7 +234,7 @@ def check_scores_are_bounded() -> None:
     for bound in (0.1, 1.0, 6**0.5, 10.0):
         counts = held_out.count(outcome, bound=bound)
         less = held_out.count(lambda x, y: outcome(x, y, without=True), bound=bound)
-        moved = float((counts.sums - less.sums).norm())
+        moved = float((counts._sums - less._sums).norm())
         assert moved <= bound * (1 + 1e-12), f"moved by {moved}, {bound} declared"
     rates = held_out.publish(held_out.count(outcome, bound=0.1))
     assert abs(rates.noise * 12 - 5.0) < 1e-9, "noise is not that of the bound"

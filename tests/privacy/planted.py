@@ -175,7 +175,7 @@ def the_count_published_with_the_scores(plant):
 def the_bound_of_scores_forgotten(plant):
     def count(self, outcome, *, bound):
         values = outcome(self._records.x, self._records.y).double().clamp(0.0, 1.0)
-        return held_out_module.Counts(sums=values.sum(0), bound=bound)
+        return held_out_module.Counts(_sums=values.sum(0), bound=bound)
 
     plant.setattr(HeldOut, "count", count)
 

@@ -35,6 +35,12 @@ class Source(Part, ABC):
         """Whether it has a test section of its own; a broken one is there, and fails to load."""
         return False
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder of its files, for what is to stay beside them; None if it has none."""
+        path: Path | None = getattr(self, "path", None)
+        return path if path is None or path.is_dir() else path.parent
+
     @abstractmethod
     def read(self, section: Section) -> RealData:
         """Load and seal one section; `test` is asked for only where there is one.

@@ -102,7 +102,12 @@ class FashionMnist(Source):
 
     @override
     def read(self, section: Section) -> RealData:
-        return load_idx(self.path or find_fashion_mnist(), part=section, name="fashion_mnist")
+        return load_idx(self.folder, part=section, name="fashion_mnist")
+
+    @property
+    @override
+    def folder(self) -> Path:
+        return self.path or find_fashion_mnist()
 
 
 def load_idx(folder: Path, *, part: Section = "train", name: str | None = None) -> RealData:

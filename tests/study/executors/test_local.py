@@ -64,9 +64,9 @@ def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
     jobs = [type(score)(**fields), examine]
     here = run(Inline(worker), jobs)
     there = run(Processes(worker, workers=2), jobs)
-    assert torch.equal(here[score.key].sums, there[score.key].sums)
-    assert here[score.key].sums.shape == (config.evaluate.replicates, 2)
-    assert torch.equal(here["examine"].counts.sums, there["examine"].counts.sums)
+    assert torch.equal(here[score.key]._sums, there[score.key]._sums)
+    assert here[score.key]._sums.shape == (config.evaluate.replicates, 2)
+    assert torch.equal(here["examine"].counts._sums, there["examine"].counts._sums)
     assert here["examine"].checks == there["examine"].checks
     assert len(here["examine"].checks) == 9
 
