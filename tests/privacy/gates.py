@@ -27,13 +27,15 @@ from privacy.private_tools import (
     toy,
     worst_case,
 )
+from safetensors.torch import load_file
 from scipy import stats
+from tiny import PRIVATE
 
 from moc.audit.gaussian import audit_release
 from moc.condense.loop import Task, condense
 from moc.condense.settings import CondenseSettings
 from moc.data.sources.npz import load_npz
-from moc.data.vault import Records
+from moc.data.vault import Records, unseal
 from moc.discrepancies.base import Generalization
 from moc.discrepancies.feature_mean import FeatureMean
 from moc.errors import PrivacyError
@@ -41,10 +43,14 @@ from moc.evidence.moments import Moments
 from moc.privacy import noise as noise_module
 from moc.privacy import release as release_module
 from moc.privacy.collect import CLIP, Collection
-from moc.privacy.held_out import HeldOut
+from moc.privacy.held_out import Counts, HeldOut
 from moc.privacy.isolation import probes, require_isolated
+from moc.privacy.ladder import PrivacySettings
 from moc.privacy.release import draw
 from moc.privacy.sums import GRID, Sums
+from moc.statistics.class_means import ClassMeans
+from moc.study.config import parse_config
+from moc.study.context import ledger_of as study_ledger_of
 
 NOTHING = Sums(blocks={"class-means": torch.zeros(1, 1, 100_000, dtype=torch.int64)})
 """The sums of no records, wide enough for a test of the noise."""
@@ -238,6 +244,71 @@ def check_scores_are_bounded() -> None:
         assert moved <= bound * (1 + 1e-12), f"moved by {moved}, {bound} declared"
     rates = held_out.publish(held_out.count(outcome, bound=0.1))
     assert abs(rates.noise * 12 - 5.0) < 1e-9, "noise is not that of the bound"
+
+
+def check_noise_is_what_the_ledger_charges(folder) -> None:
+    """Stored rungs less the exact sums have the noise in the ledger's list, whatever is beside."""
+    shape, planned = (20_000,), 5
+    collection = small(toy(shape=shape).info, (Brightness(weight=0.5), ClassMeans()))
+    exact = collection.sums(unseal(toy(shape=shape))).flat()
+    for scoring in (0.0, 0.6):
+        privacy = PrivacySettings(epsilons=LADDER.epsilons, scoring=scoring)
+        ledger = ledger_of(toy(shape=shape))
+        if scoring:
+            noise = privacy.score_noise(planned)
+            HeldOut(ledger, "train", planned=planned, noise_multiplier=noise)
+        for place, share in enumerate((0.3, 0.7)):
+            key, where = f"release/{place}", folder / f"{scoring}-{place}"
+            draw(ledger, collection, privacy.ladder.part(share), folder=where, key=key)
+            (access,) = (one for one in ledger.accesses if one.key == key)
+            for rung, sigma in enumerate(access.ladder):
+                stored = load_file(where / f"rung-{rung}.safetensors")
+                values = torch.cat([stored[name].flatten() for name in collection.weights])
+                check_standard_normal((values - exact) / (GRID * access.sensitivity * sigma))
+        assert 7.9 < ledger.epsilon() <= 8.0
+
+
+def check_noise_is_independent() -> None:
+    """Between the tensors of a release, between runs of it, and between paid scores."""
+    size = 30_000
+    blocks = {name: torch.zeros(1, 1, size, dtype=torch.int64) for name in ("first", "second")}
+    found = [
+        block.flatten()
+        for _ in range(2)
+        for block in release_module.noised(Sums(blocks=blocks), LADDER, "standard")[0].values()
+    ]
+    held_out = HeldOut(ledger_of(toy()), "train", planned=3, noise_multiplier=50.0)
+    nothing = Counts(_sums=torch.zeros(1, size, dtype=torch.float64), bound=1.0)
+    found += [held_out.publish(nothing).values.flatten() for _ in range(3)]
+    r = np.abs(np.corrcoef(torch.stack(found)) - np.eye(len(found)))
+    assert r.max() < 6.5 / size**0.5, f"noises go together: {r.max():.3f}"
+
+
+def check_tails(draws=100_000_000, furthest=5.0, tier="standard") -> None:
+    """As many values beyond 3, 3.5, ... sigma as a normal law has, neither more nor fewer."""
+    limits = np.arange(3.0, furthest + 0.1, 0.5)
+    beyond, chunk = np.zeros(len(limits)), min(draws, 2_000_000)
+    for _ in range(draws // chunk):
+        values = noise_module.gaussian(chunk, std=1e6, tier=tier).abs() / 1e6
+        large = values[values > limits[0]]
+        beyond += [int((large > limit).sum()) for limit in limits]
+    for limit, count in zip(limits, beyond, strict=True):
+        law = stats.poisson(2 * stats.norm.sf(limit) * (draws // chunk) * chunk)
+        chance = min(law.cdf(count), law.sf(count - 1))
+        assert chance > 1e-7, f"{count} values beyond {limit} sigma, {law.mean():.0f} expected"
+
+
+def check_noise_keys_are_long(draws=300_000) -> None:
+    """So many draws never agree; with keys of 32 bits about ten pairs would."""
+    found = {
+        noise_module.gaussian(2, std=1.0, tier="standard").numpy().tobytes() for _ in range(draws)
+    }
+    assert len(found) == draws, "a key of the noise came twice"
+
+
+def check_parts_are_disjoint() -> None:
+    """No record of T is among those declared public: the ledger takes no such parts."""
+    study_ledger_of(parse_config(PRIVATE, where="gate"), None)
 
 
 def _y(n: int) -> torch.Tensor:

@@ -12,18 +12,24 @@ import torch.nn.functional as F
 
 from moc.data import arrays
 from moc.data.sources import npz
+from moc.data.vault import RealData
 from moc.errors import PrivacyError
 from moc.evidence.moments import Moments
 from moc.networks.bank import Member
+from moc.networks.network import Ensembles
 from moc.privacy import held_out as held_out_module
 from moc.privacy import ledger as ledger_module
 from moc.privacy import noise as noise_module
 from moc.privacy import release as release_module
 from moc.privacy.collect import Collection
 from moc.privacy.held_out import HeldOut
+from moc.privacy.ladder import Ladder, PrivacySettings
 from moc.privacy.sums import GRID, Sums
 from moc.statistics.class_counts import ClassCounts
 from moc.statistics.class_means import ClassMeans
+from moc.study import context as context_module
+from moc.study import run as run_module
+from moc.study.closing import Closing
 
 GAUSSIAN = noise_module.gaussian
 SUMS, FACTORS = Collection.sums, Collection._clip_factors
@@ -147,6 +153,103 @@ def noise_from_the_global_generator(plant):
         "gaussian",
         lambda n, *, std, tier: torch.randn(n).double() * std,  # noqa: ARG005
     )
+
+
+def noise_of_thirty_two_bits(plant):
+    def generator():
+        return np.random.Generator(np.random.Philox(key=random.SystemRandom().randrange(2**32)))
+
+    plant.setattr(noise_module, "_generator", generator)
+
+
+def noise_clipped_at_four_sigma(plant):
+    plant.setattr(
+        noise_module,
+        "gaussian",
+        lambda n, *, std, tier: _clipped(GAUSSIAN(n, std=std, tier=tier), std),
+    )
+
+
+def _clipped(values, std):
+    return values.clamp(-4 * std, 4 * std)
+
+
+def the_share_ignored_in_the_noise(plant):
+    noised = release_module.noised
+    plant.setattr(
+        release_module,
+        "noised",
+        lambda sums, ladder, tier: noised(sums, replace(ladder, share=1.0), tier),
+    )
+
+
+def what_is_paid_beside_ignored_in_the_noise(plant):
+    noised = release_module.noised
+
+    def alone(sums, ladder, tier):
+        return noised(sums, replace(ladder, share=ladder.share / (ladder.release or 1.0)), tier)
+
+    plant.setattr(release_module, "noised", alone)
+
+
+def the_share_of_the_scores_spent_twice(plant):
+    def ladder(self):
+        return Ladder(epsilons=self.epsilons, delta=self.delta)
+
+    plant.setattr(PrivacySettings, "ladder", property(ladder))
+
+
+def one_noise_for_all_scores(plant):
+    kept = {}
+
+    def reused(n, *, std, tier):
+        return kept.setdefault(n, GAUSSIAN(n, std=1.0, tier=tier)) * std
+
+    plant.setattr(held_out_module, "gaussian", reused)
+
+
+def one_noise_for_all_tensors(plant):
+    def repeated(n, **how):
+        return GAUSSIAN(-(-n // 2), **how).repeat(2)[:n]
+
+    plant.setattr(release_module, "gaussian", repeated)
+
+
+def one_noise_for_all_runs(plant):
+    kept = {}
+
+    def reused(n, *, std, tier):
+        return kept.setdefault((n, std), GAUSSIAN(n, std=std, tier=tier))
+
+    plant.setattr(release_module, "gaussian", reused)
+
+
+def validation_taken_from_t(plant):
+    split = RealData.split
+
+    def overlapping(self, sizes, *, seed):
+        return tuple(split(self, [size], seed=seed)[0] for size in sizes)
+
+    plant.setattr(RealData, "split", overlapping)
+
+
+def the_largest_rungs_teacher_for_all(plant):
+    plant.setattr(context_module, "Ensembles", lambda groups: Ensembles([groups[0]] * len(groups)))
+
+
+def the_largest_rungs_normalisation_for_all(plant):
+    own = run_module._Lane._normalisation
+    plant.setattr(run_module._Lane, "_normalisation", lambda self: own(self.run.lanes[0]))
+
+
+def the_largest_rungs_transfer_for_all(plant):
+    own = Closing._transfer
+
+    def first(self, study, number):
+        del number
+        return own(self, study, next(t.number for t in study.trials if t.rung.index == 0))
+
+    plant.setattr(Closing, "_transfer", first)
 
 
 def the_count_published_with_the_sums(plant):

@@ -36,6 +36,15 @@ CAUGHT = [
     (planted.the_bound_of_scores_forgotten, "scores_are_bounded"),
     (planted.noise_of_scores_without_their_bound, "scores_are_bounded"),
     (planted.scores_counted_in_this_process_only, "scores_are_limited"),
+    (planted.noise_of_thirty_two_bits, "noise_keys_are_long"),
+    (planted.noise_clipped_at_four_sigma, "tails"),
+    (planted.the_share_ignored_in_the_noise, "noise_is_what_the_ledger_charges"),
+    (planted.what_is_paid_beside_ignored_in_the_noise, "noise_is_what_the_ledger_charges"),
+    (planted.the_share_of_the_scores_spent_twice, "noise_is_what_the_ledger_charges"),
+    (planted.one_noise_for_all_scores, "noise_is_independent"),
+    (planted.one_noise_for_all_tensors, "noise_is_independent"),
+    (planted.one_noise_for_all_runs, "noise_is_independent"),
+    (planted.validation_taken_from_t, "parts_are_disjoint"),
     (planted.a_start_from_real_images, "start_is_public"),
     (planted.normalisation_from_private_records, "constants_are_public"),
 ]
@@ -46,6 +55,7 @@ def gate(name, tmp_path, digits):
     check = getattr(gates, f"check_{name}")
     needs = {"records_are_kept_apart": digits}
     on_disk = ("reads_agree", "scores_are_limited", "start_is_public", "constants_are_public")
+    on_disk += ("noise_is_what_the_ledger_charges",)
     needs |= dict.fromkeys(on_disk, tmp_path)
     return partial(check, needs[name]) if name in needs else check
 
