@@ -14,6 +14,7 @@ from privacy.gates import (
     check_noise_is_fresh,
     check_noise_of_every_rung,
     check_standard_normal,
+    check_tails,
 )
 
 from moc.errors import PrivacyError
@@ -74,3 +75,9 @@ def _draw(_: int) -> list[float]:
 def test_noise_needs_a_scale(std):
     with pytest.raises(PrivacyError, match="positive standard deviation"):
         gaussian(3, std=std, tier="standard")
+
+
+@pytest.mark.slow
+def test_the_tails_reach_six_sigma():
+    check_tails(6_000_000_000, furthest=6.0)
+    check_tails(2_000_000, furthest=4.5, tier="hardened")

@@ -1,0 +1,93 @@
+"""What readers of a rung see is a function of that rung: nothing above it has a part in it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from privacy import planted
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tiny import PRIVATE, TINY
+
+from moc.export import export_set
+from moc.study.config import parse_config
+from moc.study.run import run_study
+
+TABLES = {
+    **PRIVATE,
+    "name": "rungs",
+    "data": {key: value for key, value in TINY["data"].items() if key != "reference"},
+    "rounds": [{"networks": ["convnet2-w8"], "count": 2}],
+    "objectives": {
+        "error": {},
+        "robust_error": {
+            "adversarial": {
+                "kind": "attacked",
+                "records": 8,
+                "targets": "teachers",
+                "attack": {"kind": "fgsm"},
+            }
+        },
+    },
+    "search": {"trials": 4, "batch": 2, "engine": "sobol"},
+}
+
+
+def seen_of_the_lower_rung(folder, out) -> dict[str, object]:
+    """Sets, scores, checks, curves and cards of every trial of rung 1."""
+    study = run_study(parse_config(TABLES, where="test"), folder)
+    found: dict[str, object] = {}
+    for trial in study.trials:
+        if trial.rung.index != 1:
+            continue
+        made = export_set(study, trial.number, out / trial.name)
+        found |= {str(file.relative_to(out)): file.read_bytes() for file in made.iterdir()}
+        found[f"{trial.name} scores"] = (trial.scores, trial.report, trial.weights, trial.losses)
+        found[f"{trial.name} checks"] = [one for one in study.masking if one.trial == trial.number]
+        found[f"{trial.name} curve"] = [one for one in study.curves if one.name == trial.name]
+    return found
+
+
+def with_another_rung_0(folder, other):
+    """A study that has drawn the same release, but for its largest epsilon."""
+    other.mkdir()
+    shutil.copy(folder / "privacy.jsonl", other)
+    shutil.copytree(folder / "release-0", other / "release-0")
+    path = other / "release-0" / "rung-0.safetensors"
+    with safe_open(path, framework="pt") as file:
+        claim = file.metadata()
+    save_file({name: block + 2**21 for name, block in load_file(path).items()}, path, claim)
+    return other
+
+
+def check_a_rung_owes_nothing_to_those_above(tmp_path) -> None:
+    """Change only rung 0's release: every set, score, check and card of rung 1 stays the same."""
+    before = seen_of_the_lower_rung(tmp_path / "a", tmp_path / "cards-a")
+    other = with_another_rung_0(tmp_path / "a", tmp_path / "b")
+    after = seen_of_the_lower_rung(other, tmp_path / "cards-b")
+    first = "sets/trial-000.safetensors"
+    assert (tmp_path / "a" / first).read_bytes() != (other / first).read_bytes(), "nothing changed"
+    assert any(value for name, value in before.items() if name.endswith("checks"))
+    assert before.keys() == after.keys()
+    changed = [name for name, value in before.items() if after[name] != value]
+    assert not changed, f"these of rung 1 changed with rung 0: {changed}"
+
+
+def test_a_rung_owes_nothing_to_those_above(tmp_path):
+    check_a_rung_owes_nothing_to_those_above(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        planted.the_largest_rungs_teacher_for_all,
+        planted.the_largest_rungs_normalisation_for_all,
+        planted.the_largest_rungs_transfer_for_all,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_study_in_which_rungs_mix_is_caught(plant, tmp_path, monkeypatch):
+    plant(monkeypatch)
+    with pytest.raises(AssertionError, match="of rung 1 changed"):
+        check_a_rung_owes_nothing_to_those_above(tmp_path)
