@@ -61,8 +61,8 @@ def audit_handling(collection: Collection, ladder: Ladder, tier: Tier) -> Findin
     faults = [*_published(one, ladder, tier), *_noise(tier), *_stored(one, ladder, tier)]
     well = (
         "nothing is published but sums with noise in every coordinate; noise never repeats and "
-        "follows no seed; a stored release reads back the same; what is condensed of it starts "
-        "from public noise"
+        "follows no seed; a stored release reads back the same; what is condensed of its sums, a "
+        "set or the proxy that sets are made from, starts from public noise"
     )
     return Finding(
         name="handling of the release",

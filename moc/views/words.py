@@ -30,8 +30,10 @@ NOT_PROMISED = (
     "Facts about the population, which would come out the same without any one record, are not "
     "hidden; a good synthetic set is made of them.",
     "Unless the accesses name discrete noise on an integer grid, noise is drawn in floating point "
-    "from the operating system's entropy: not hardened against attacks on the numbers' last bits.",
-    "Anything else that was computed from these records outside this study adds to epsilon.",
+    "from the operating system's entropy: not hardened against attacks on the numbers' last bits. "
+    "Time, memory and files of the machine that holds the records are not covered either.",
+    "Every study of these records adds to epsilon, further seeds and repeated runs among them, and "
+    "so does what was computed from them elsewhere; their owner sees the total by `moc ledger`.",
 )
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy.private_tools import toy
 
+from moc.data.vault import RealData, unseal
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.privacy import ledger as ledger_module
 from moc.privacy.access import ADJACENCY, Access, Budget
@@ -258,6 +259,46 @@ def test_records_have_one_owner():
     assert ledger.is_public("declared")
     with pytest.raises(PrivacyError, match="owns no 'x'"):
         ledger.is_public("x")
+
+
+@pytest.mark.parametrize("second", ["open", "private", "the same, as public"])
+def test_no_second_ledger_and_no_second_name_opens_what_a_first_one_owns(second):
+    data = toy()
+    first = Ledger(Budget(epsilon=4.0))
+    first.own("train", data)
+    other = first if second == "the same, as public" else Ledger(None)
+    if second == "private":
+        other = Ledger(Budget(epsilon=4.0))
+    with pytest.raises(PrivacyError, match=r"owns these records|12 records are both"):
+        other.own("again", data, public=second == "the same, as public")
+    with pytest.raises(PrivacyError, match="owns no 'again'"):
+        other.read(Access(key="k", data="again", purpose="all", kind="open"))
+
+
+@pytest.mark.parametrize("shared", [12, 1])
+@pytest.mark.parametrize("public", [True, False])
+def test_a_record_is_public_or_private_whatever_object_holds_it(shared, public):
+    records, others = unseal(toy()), unseal(toy(seed=1))
+    x = torch.cat([records.x[:shared], others.x[shared:]])
+    mixed = RealData(info=toy().info, x=x, y=1 - records.y)
+    ledger = Ledger(Budget(epsilon=4.0))
+    ledger.own("train", toy(), public=not public)
+    with pytest.raises(PrivacyError, match=f"{shared} records are both in 'other' and in 'train'"):
+        ledger.own("other", mixed, public=public)
+    ledger.own("other", toy(seed=1), public=public)
+
+
+def test_what_a_private_ledger_owns_is_not_divided_for_others():
+    data, divisible = toy(), toy()
+    Ledger(Budget(epsilon=4.0)).own("train", data)
+    for divide in (
+        lambda: data.split([5], seed=0),
+        lambda: data.thinned(torch.ones(12, dtype=torch.bool), declared=12),
+    ):
+        with pytest.raises(PrivacyError, match="stay together"):
+            divide()
+    Ledger(None).own("train", divisible)
+    assert len(divisible.split([5], seed=0)[0]) == 5
 
 
 def test_real_data_cannot_be_copied_and_shows_no_tensor():
