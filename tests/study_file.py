@@ -102,7 +102,11 @@ def _rows(model: type[BaseModel]) -> Iterator[str]:
     yield "| key | default | |"
     yield "|---|---|---|"
     for name, field in fields.items():
-        default = "required" if field.is_required() else _toml(field.get_default())
+        default = (
+            "required"
+            if field.is_required()
+            else _toml(field.get_default(call_default_factory=True))
+        )
         yield f"| `{name}` | {default} | {told.get(name, '')} |"
     yield ""
 

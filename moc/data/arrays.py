@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,27 +11,6 @@ from moc.data.vault import RealData
 from moc.errors import DataError
 
 _CHANNELS = (1, 3)
-
-
-def numbered_classes(labels: Sequence[Tensor], *, where: str) -> tuple[str, ...]:
-    """Name classes "0", "1", ... after integer labels.
-
-    Args:
-        labels: Labels of every part of the data set, so that all parts agree on the classes.
-        where: What to call the data set in an error.
-
-    Raises:
-        DataError: If there are no labels, or the numbers used are not 0..k-1 for some k.
-    """
-    used = torch.cat([*labels, torch.empty(0, dtype=torch.int64)]).unique().tolist()
-    if not used:
-        raise DataError(f"{where}: labels numbered 0, 1, 2, ... expected, found no label.")
-    if used != list(range(len(used))):  # not shown: labels may be private
-        raise DataError(
-            f"{where}: labels numbered 0, 1, 2, ... without a gap expected, found others; renumber "
-            "the classes so that the first is 0 and each number has a record."
-        )
-    return tuple(map(str, used))
 
 
 def to_real(
@@ -102,6 +79,32 @@ def to_records(x: np.ndarray, *, where: str) -> Tensor:
     dtype = np.uint8 if x.dtype == np.uint8 else np.float32
     with np.errstate(over="ignore"):  # out of range either way, which RealData reports
         return torch.from_numpy(np.array(x, dtype=dtype, order="C"))
+
+
+def scaled(x: np.ndarray, bounds: tuple[float, float] | None, *, where: str) -> np.ndarray:
+    """Bring values from a declared range to [0, 1]; as they are if none is declared.
+
+    Raises:
+        DataError: If the range is empty, values lie outside, or they need one and have none.
+    """
+    if bounds is None:
+        if x.dtype.kind in "iu" and x.dtype != np.uint8:
+            raise DataError(
+                f"{where}: found {x.dtype}, which does not say which values are black and white; "
+                "declare them, such as range = [0, 4095] or [0, 65535]."
+            )
+        return x
+    low, high = bounds
+    if not low < high:
+        raise DataError(f"{where}: range = [LOW, HIGH] expected, found [{low:g}, {high:g}].")
+    if x.dtype.kind not in "iufb":
+        raise DataError(f"{where}: records of numbers expected, found {x.dtype}.")
+    x = x.astype(np.float32)
+    if not bool(((x >= low) & (x <= high)).all()):
+        raise DataError(
+            f"{where}: values in the declared range [{low:g}, {high:g}] expected, found others."
+        )
+    return ((x - np.float32(low)) / np.float32(high - low)).clip(0, 1)
 
 
 def _channels_first(x: np.ndarray, *, where: str) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from moc.data.sources import SOURCES
 from moc.data.sources.folder import load_folder
 from moc.data.vault import unseal
 from moc.errors import DataError
@@ -97,3 +98,33 @@ def test_folders_without_classes_or_images_are_refused(folder, tmp_path):
     (folder / "fish").mkdir()
     with pytest.raises(DataError, match=r"Images expected in .*fish, found none"):
         load_folder(folder)
+
+
+def test_sizes_and_colours_that_differ_are_made_alike_by_a_declared_rule(folder):
+    wide = np.zeros((6, 12), np.uint8)
+    wide[:, 3:9] = 255  # the middle square, which is what is left of it
+    save(folder / "dog" / "6.png", wide)
+    save(folder / "dog" / "7.png", np.dstack([PIXELS[0], PIXELS[0, ..., :1]]))  # RGBA
+    for colours, channels in (("grey", 1), ("rgb", 3)):
+        data = load_folder(folder, size=4, colours=colours)
+        assert data.info.shape == (channels, 4, 4)
+        assert bool((unseal(data).x[6] > 200).all())
+    with pytest.raises(DataError, match=r"6\.png is 12 x 6 grey.*size = 32"):
+        load_folder(folder)
+    with pytest.raises(DataError, match=r"7\.png: a grey or RGB image expected.*colours = "):
+        load_folder(folder, size=4)
+
+
+def test_folders_of_a_train_and_a_test_section_are_told_from_classes(folder, tmp_path):
+    whole = tmp_path / "divided"
+    whole.mkdir()
+    folder.rename(whole / "train")
+    for name in ("dog", "cat"):
+        save(whole / "test" / name / "a.png", PIXELS[0, ..., 0])
+    source = SOURCES.make({"kind": "folder", "path": whole})
+    assert source.has_test
+    train, test = source.load("train"), source.load("test")
+    assert train.info.classes == test.info.classes == ("cat", "dog")
+    assert (train.info.count, unseal(test).y.tolist()) == (6, [0, 1])
+    save(whole / "test" / "fish" / "a.png", PIXELS[1, ..., 0])
+    assert source.load("train").info.classes == ("cat", "dog", "fish")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from cifar_files import write_10, write_100
 from idx_files import IMAGES, LABELS, write
 from PIL import Image
 
@@ -11,12 +12,15 @@ from moc.data.vault import unseal
 from moc.errors import DataError, StudyError
 
 KEYS = {
+    "cifar10": {"path"},
+    "cifar100": {"path"},
     "digits": set(),
     "fashion_mnist": {"path"},
-    "folder": {"path"},
+    "folder": {"path", "size", "colours"},
     "idx": {"path"},
     "mnist": {"path"},
-    "npz": {"path"},
+    "npz": {"path", "range"},
+    "table": {"path", "test", "label", "columns", "missing", "separator"},
 }
 TAKE_A_PATH = [kind for kind, keys in KEYS.items() if "path" in keys]
 NEED_A_PATH = [kind for kind in TAKE_A_PATH if kind != "fashion_mnist"]
@@ -31,7 +35,11 @@ def paths(tmp_path):
     for k, image in enumerate(IMAGES):
         (tmp_path / "folder" / str(k)).mkdir(parents=True)
         Image.fromarray(image).save(tmp_path / "folder" / str(k) / "image.png")
+    (tmp_path / "table.csv").write_text("a,label\n0,1\n1,0\n")
     return {
+        "cifar10": write_10(tmp_path / "cifar10"),
+        "cifar100": write_100(tmp_path / "cifar100"),
+        "table": tmp_path / "table.csv",
         "idx": idx,
         "mnist": idx,
         "fashion_mnist": idx,
@@ -59,11 +67,11 @@ def test_digits_need_nothing_but_their_name():
 @pytest.mark.parametrize("kind", KEYS)
 def test_each_source_loads(paths, kind):
     data = made(kind, paths).load()
-    if kind == "digits":
-        assert data.info.count == 1797
-    else:
+    counts = {"digits": 1797, "cifar10": 10, "cifar100": 10, "table": 2}
+    assert data.info.count == counts.get(kind, len(IMAGES))
+    if kind not in counts:
         assert torch.equal(unseal(data).x[:, 0], torch.from_numpy(IMAGES))
-    assert data.info.mirrored == (kind == "fashion_mnist")
+    assert data.info.mirrored == (kind in ("fashion_mnist", "cifar10", "cifar100"))
 
 
 @pytest.mark.parametrize("kind", KEYS)
@@ -106,8 +114,8 @@ def test_digits_take_no_path(tmp_path):
 
 
 def test_an_unknown_source_is_refused_by_the_names_there_are():
-    with pytest.raises(StudyError, match=r"'cifar'.*'digits'"):
-        SOURCES.make("cifar")
+    with pytest.raises(StudyError, match=r"'ciphar'.*'digits'"):
+        SOURCES.make("ciphar")
 
 
 def test_fashion_mnist_without_a_path_is_looked_for(paths, monkeypatch):
@@ -166,6 +174,19 @@ def test_a_broken_test_section_is_there_and_fails_to_load(tmp_path, arrays, mess
         source.load("test")
 
 
+def guesses(path):
+    return [found for part in SOURCES.parts.values() if (found := part.guess(path))]
+
+
+def test_the_source_is_guessed_from_what_lies_there(paths, tmp_path):
+    for kind, path in paths.items():
+        found = guesses(path)
+        assert [one.kind for one in found] == ["idx" if "mnist" in kind else kind]
+        assert found[0].load().info.count > 1
+    for path in (tmp_path / "nowhere", tmp_path / "idx" / "train-labels-idx1-ubyte"):
+        assert not guesses(path)
+
+
 def test_asking_for_a_test_section_swallows_no_error(tmp_path):
     source = SOURCES.make({"kind": "npz", "path": tmp_path / "file.npz"})
     with pytest.raises(DataError, match="found no file"):
@@ -187,9 +208,9 @@ def test_there_are_two_sections(paths, kind):
 @pytest.mark.parametrize(
     ("x", "y"),
     [
-        (IMAGES / 255, LABELS.astype(int) * 0 + [7654, 7654, 7654, 8765, 8765, 8765]),
+        (IMAGES / 255, LABELS.astype(int) + 7654.25),
         (IMAGES / 255, LABELS.astype(int) * 0 + 7654),
-        (IMAGES / 255, LABELS.astype(int) - 7654),
+        (IMAGES / 255, np.tile(LABELS.astype(int) - 7654, (2, 1)).T),
         (IMAGES / 255 + 7654.5, LABELS),
         (IMAGES / 255 - 7654.5, LABELS),
     ],

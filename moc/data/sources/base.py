@@ -30,6 +30,12 @@ UserPath = Annotated[Path, AfterValidator(_expanded)]
 class Source(Part, ABC):
     """Where records come from."""
 
+    @classmethod
+    def guess(cls, path: Path) -> Source | None:
+        """The source that reads what lies at `path`, judged by its content; None if not this."""
+        del path
+        return None
+
     @property
     def has_test(self) -> bool:
         """Whether it has a test section of its own; a broken one is there, and fails to load."""

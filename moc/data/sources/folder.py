@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+from pydantic import Field
 from typing_extensions import override
 
 from moc.data.arrays import to_real
@@ -16,29 +17,61 @@ from moc.data.vault import RealData
 from moc.errors import DataError
 
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
+_CONVERTED = {"grey": "L", "rgb": "RGB"}
+_CONVERTIBLE = (*_MODES, "LA", "PA", "RGBA", "CMYK", "YCbCr")
+_SECTIONS: tuple[Section, ...] = ("train", "test")
 
 
 class Folder(Source):
-    """Image files, one sub-folder a class.
+    """Image files, one sub-folder a class; or such folders `train` and `test`.
 
     Attributes:
         path: The folder.
+        size: Pixels a side: every image is scaled until its shorter side has them, and cut to the
+            middle of the longer one. If left out, all images must be of one size.
+        colours: `grey` or `rgb`: every image is converted, transparency dropped. If left out, all
+            images must be alike.
     """
 
     kind: Literal["folder"] = "folder"
     path: UserPath
+    size: int | None = Field(default=None, gt=0)
+    colours: Literal["grey", "rgb"] | None = None
+
+    @classmethod
+    @override
+    def guess(cls, path: Path) -> Source | None:
+        if not path.is_dir() or len(_folders(path)) < 2:
+            return None
+        first = next((f for home in _folders(path) for f in home.rglob("*.*") if f.is_file()), None)
+        try:
+            with Image.open(first or path):
+                return cls(path=path)
+        except OSError:
+            return None
+
+    @property
+    @override
+    def has_test(self) -> bool:
+        return _is_divided(self.path)
 
     @override
     def read(self, section: Section) -> RealData:
-        return load_folder(self.path)
+        return load_folder(self.path, part=section, size=self.size, colours=self.colours)
 
 
-def load_folder(path: Path) -> RealData:
+def load_folder(
+    path: Path,
+    *,
+    part: Section = "train",
+    size: int | None = None,
+    colours: Literal["grey", "rgb"] | None = None,
+) -> RealData:
     """Load images from one sub-folder for each class, in alphabetical order of the classes.
 
     Names of sub-folders, and so the list of classes, count as public. Hidden files are skipped;
     everything else must be an image, grey or RGB, and all images must be alike in both that and
-    their size. There is no test part: use `RealData.split`.
+    their size, or are made so by `size` and `colours`; see `Folder`.
 
     Raises:
         DataError: If there are fewer than two sub-folders, one of them is empty, or an image
@@ -46,48 +79,65 @@ def load_folder(path: Path) -> RealData:
     """
     if not path.is_dir():
         raise DataError(f"A folder with one sub-folder for each class expected at {path}.")
-    folders = [entry for entry in _visible(path) if entry.is_dir()]
-    if len(folders) < 2:
+    homes = [path / name for name in _SECTIONS] if _is_divided(path) else [path]
+    classes = tuple(sorted({folder.name for home in homes for folder in _folders(home)}))
+    if len(classes) < 2:
         raise DataError(
             f"At least two sub-folders, one for each class, expected in {path}, "
-            f"found {len(folders)}."
+            f"found {len(classes)}."
         )
     images: list[np.ndarray] = []
     labels: list[int] = []
-    for label, folder in enumerate(folders):
+    home = path / part if len(homes) > 1 else path
+    for folder in _folders(home):
         files = _visible(folder)
         if not files:
             raise DataError(f"Images expected in {folder}, found none; fill or remove it.")
         for file in files:
-            images.append(_read(file))
+            images.append(_read(file, size, colours))
             _check_alike(images[0], images[-1], file)
-        labels += [label] * len(files)
-    name = path.resolve().name
-    classes = tuple(folder.name for folder in folders)
-    return to_real(name, np.stack(images), np.array(labels), classes=classes)
+        labels += [classes.index(folder.name)] * len(files)
+    if not images:
+        raise DataError(f"One sub-folder for each class expected in {home}, found none.")
+    return to_real(path.resolve().name, np.stack(images), np.array(labels), classes=classes)
+
+
+def _is_divided(path: Path) -> bool:
+    """Whether there are folders `train` and `test` of classes, instead of classes."""
+    return all((path / name).is_dir() and _folders(path / name) for name in _SECTIONS)
+
+
+def _folders(path: Path) -> list[Path]:
+    return [entry for entry in _visible(path) if entry.is_dir()]
 
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
-def _read(file: Path) -> np.ndarray:
+def _read(file: Path, size: int | None, colours: str | None) -> np.ndarray:
     """Read an image as uint8 (H, W), or (H, W, 3)."""
     try:
         with Image.open(file) as image:
             mode = image.mode
-            if mode in _MODES:
-                return np.asarray(image.convert(_MODES[mode]))
+            wanted = _CONVERTED[colours] if colours and mode in _CONVERTIBLE else _MODES.get(mode)
+            if wanted:
+                plain = image.convert(wanted)
+                return np.asarray(ImageOps.fit(plain, (size, size)) if size else plain)
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise DataError(f"{file} cannot be read as an image; mend or remove it.") from error
-    raise DataError(f"{file}: a grey or RGB image expected, found mode {mode}; convert it.")
+    raise DataError(
+        f"{file}: a grey or RGB image expected, found mode {mode}; convert it, or write colours = "
+        '"grey" or "rgb" where transparency may be dropped.'
+    )
 
 
 def _check_alike(first: np.ndarray, image: np.ndarray, file: Path) -> None:
     if image.shape != first.shape:
         raise DataError(
             f"All images must be of one size, and all grey or all RGB: the first one is "
-            f"{_describe(first)}, {file} is {_describe(image)}. Convert them to be alike."
+            f"{_describe(first)}, {file} is {_describe(image)}. Convert them to be alike, or "
+            'say what to make of them, such as size = 32 and colours = "rgb".'
         )
 
 

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from moc.data.arrays import numbered_classes, to_labels, to_real
+from moc.data.arrays import to_real
+from moc.data.labels import class_labels
 from moc.data.sources.base import Section, Source, UserPath
 from moc.data.vault import RealData
 from moc.errors import DataError
@@ -65,6 +66,12 @@ class Idx(Source):
     kind: Literal["idx"] = "idx"
     path: UserPath
 
+    @classmethod
+    @override
+    def guess(cls, path: Path) -> Source | None:
+        found = any((path / name).is_file() for name in _names("train", "images"))
+        return cls(path=path) if found and cls is Idx else None
+
     @property
     @override
     def has_test(self) -> bool:
@@ -110,7 +117,13 @@ class FashionMnist(Source):
         return self.path or find_fashion_mnist()
 
 
-def load_idx(folder: Path, *, part: Section = "train", name: str | None = None) -> RealData:
+def load_idx(
+    folder: Path,
+    *,
+    part: Section = "train",
+    name: str | None = None,
+    classes: tuple[str, ...] | None = None,
+) -> RealData:
     """Load one part of a data set of the MNIST family from its folder.
 
     Args:
@@ -120,6 +133,7 @@ def load_idx(folder: Path, *, part: Section = "train", name: str | None = None) 
         name: `mnist` and `fashion_mnist` bring their published classes and constants (arXiv
             1708.07747 for the latter). Other names, and None for the folder's own, get classes
             numbered after the labels of both parts, and mean and standard deviation 0.5.
+        classes: Their names, if they are declared and not published.
 
     Raises:
         DataError: If a file is missing, truncated or not an IDX file of unsigned bytes, or images
@@ -128,7 +142,8 @@ def load_idx(folder: Path, *, part: Section = "train", name: str | None = None) 
     images, labels = (read_idx(_find(folder, part, kind)) for kind in ("images", "labels"))
     facts = _KNOWN.get(name or "")
     if name is None or facts is None:
-        return to_real(name or folder.resolve().name, images, labels, classes=_classes(folder))
+        labels, classes = _numbered(folder, part, classes)
+        return to_real(name or folder.resolve().name, images, labels, classes=classes)
     return to_real(
         name,
         images,
@@ -198,10 +213,17 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"{path} is truncated or cannot be read. Fetch it again.") from error
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    paths = [folder / name for part in _PREFIXES for name in _names(part, "labels")]
-    labels = [to_labels(read_idx(path), where=str(path)) for path in paths if path.is_file()]
-    return numbered_classes(labels, where=str(folder))
+def _numbered(
+    folder: Path, part: Section, classes: tuple[str, ...] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels of one part, numbered after the classes of both."""
+    held: dict[Section, np.ndarray] = {}
+    for one in _PREFIXES:
+        paths = [folder / name for name in _names(one, "labels")]
+        if path := next((path for path in paths if path.is_file()), None):
+            held[one] = read_idx(path)
+    labels, classes = class_labels(list(held.values()), where=str(folder), classes=classes)
+    return dict(zip(held, labels, strict=True))[part], classes
 
 
 def _names(part: Section, kind: str) -> list[str]:

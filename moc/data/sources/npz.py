@@ -5,84 +5,110 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from typing_extensions import override
 
-from moc.data.arrays import numbered_classes, to_labels, to_real
+from moc.data.arrays import scaled, to_real
+from moc.data.labels import class_labels
 from moc.data.sources.base import Section, Source, UserPath
 from moc.data.vault import RealData
 from moc.errors import DataError
 
+_NAMES: dict[Section, tuple[tuple[str, str], ...]] = {
+    "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("x", "y")),
+    "test": (("x_test", "y_test"), ("test_images", "test_labels")),
+}
+_WANTED = tuple(name for pairs in _NAMES.values() for pair in pairs for name in pair)
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error)
 
 
 class Npz(Source):
     """An .npz file with `x_train`, `y_train`, `x_test`, `y_test`, or with `x` and `y` only.
 
+    MedMNIST's names are read too: `train_images`, `train_labels`, `test_images`, `test_labels`. Its
+    validation part is left alone: a study takes its validation records from the train section.
+
     Attributes:
         path: The file.
+        range: Values that stand for 0 and 1, public: [0, 65535] for uint16, or what floats lie in.
+            If left out, uint8 stands for 0..255 and floats lie in [0, 1].
     """
 
     kind: Literal["npz"] = "npz"
     path: UserPath
+    range: tuple[float, float] | None = None
+
+    @classmethod
+    @override
+    def guess(cls, path: Path) -> Source | None:
+        if not path.is_file() or not is_zipfile(path):
+            return None
+        with ZipFile(path) as file:
+            return cls(path=path) if any(n.endswith(".npy") for n in file.namelist()) else None
 
     @property
     @override
     def has_test(self) -> bool:
-        return not {"x_test", "y_test"}.isdisjoint(_arrays(self.path))
+        names = {name for pair in _NAMES["test"] for name in pair}
+        return not names.isdisjoint(_arrays(self.path))
 
     @override
     def read(self, section: Section) -> RealData:
-        return load_npz(self.path, part=section)
+        return load_npz(self.path, part=section, bounds=self.range)
 
 
-def load_npz(path: Path, *, part: Section = "train") -> RealData:
-    """Load an .npz file with `x_train`, `y_train`, `x_test`, `y_test`, or with `x` and `y` only.
+def load_npz(
+    path: Path,
+    *,
+    part: Section = "train",
+    classes: tuple[str, ...] | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> RealData:
+    """Load one part of an .npz file with the arrays that `Npz` names.
 
     Records are (n, H, W), (n, H, W, C) or (n, C, H, W) images of 1 or 3 channels, or (n, D)
-    vectors; uint8, or floats in [0, 1]. Labels are integers 0, 1, ... The list of classes is read
-    off the labels of all parts, so it counts as public, as does the number of records.
+    vectors. Labels are in any form of `moc.data.labels`. Without `classes` the list of classes is
+    read off the labels of all parts.
 
     Args:
         path: The file.
         part: `train` or `test`; a file with `x` and `y` only has no test part.
+        classes: Their names, if they are declared.
+        bounds: Values that stand for 0 and 1, if they are declared.
 
     Raises:
         DataError: If the file cannot be read or does not hold such arrays.
     """
     arrays = _arrays(path)
-    suffix = f"_{part}" if {f"x_{part}", f"y_{part}"} & arrays.keys() else ""
-    if not suffix and part == "test":
+    names = next((pair for pair in _NAMES[part] if not arrays.keys().isdisjoint(pair)), ("x", "y"))
+    if names == ("x", "y") and part == "test":
         raise DataError(
             f"{path} has no x_test and y_test; load its train part and split that instead."
         )
-    for name in (f"x{suffix}", f"y{suffix}"):
+    for name in names:
         if name not in arrays:
             raise DataError(
                 f"Arrays x_train, y_train, x_test, y_test, or x and y, expected in {path}; "
                 f"{name} is missing. Found: {', '.join(arrays) or 'none of these'}."
             )
-    labels = [to_labels(y, where=str(path)) for name, y in arrays.items() if name[0] == "y"]
-    return to_real(
-        path.stem,
-        arrays[f"x{suffix}"],
-        arrays[f"y{suffix}"],
-        classes=numbered_classes(labels, where=str(path)),
-    )
+    x, where = arrays[names[0]], str(path)
+    held = [name for name in arrays if name[0] == "y" or name.endswith("labels")]
+    labels, classes = class_labels([arrays[name] for name in held], where=where, classes=classes)
+    y = labels[held.index(names[1])]
+    return to_real(path.stem, scaled(x, bounds, where=where), y, classes=classes)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"An .npz file expected at {path}, found no file.")
-    wanted = ("x_train", "y_train", "x_test", "y_test", "x", "y")
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, NpzFile):
             with file:
-                return {name: _read(file, name, path) for name in wanted if name in file.files}
+                return {name: _read(file, name, path) for name in _WANTED if name in file.files}
     except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as an .npz file of plain arrays; "
@@ -95,7 +121,11 @@ def _read(file: NpzFile, name: str, path: Path) -> np.ndarray:
     try:
         return file[name]
     except _UNREADABLE as error:
+        if "Object arrays" in str(error):
+            raise DataError(
+                f"The array {name} of {path} holds Python objects (dtype object), which could run "
+                f"code when they are read; save it as numbers or words: {name}.astype(str)."
+            ) from error
         raise DataError(
-            f"The array {name} of {path} cannot be read: it is damaged, or holds Python objects; "
-            "write it again as an array of numbers."
+            f"The array {name} of {path} cannot be read: it is damaged; write it again."
         ) from error
