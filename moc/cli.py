@@ -5,13 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from errno import (
+    EACCES,
+    EDQUOT,
+    EEXIST,
+    EISDIR,
+    ENAMETOOLONG,
+    ENOSPC,
+    ENOTDIR,
+    EPERM,
+    EROFS,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from moc.commands.register import register
 from moc.errors import MocError, StudyError
 from moc.memory import keep_freed_memory
+from moc.streams import speak_plainly
 
 # Idle threads of small tensor operations should sleep: spinning, they starve their neighbours.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -24,9 +37,10 @@ app = typer.Typer(
     "adversarial robustness and privacy.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # what it needs takes longer to load than all else of --help
     pretty_exceptions_enable=False,
 )
+register(app)
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the studies' folders.")]
 Study = Annotated[
@@ -35,6 +49,9 @@ Study = Annotated[
 ]
 Profile = Annotated[
     str | None, typer.Option(help="A [profile.NAME] table of the study file, such as gpu.")
+]
+Png = Annotated[
+    bool, typer.Option("--png", help="Also write every training record as a PNG, by class.")
 ]
 _RUNS = Path("runs")
 _RobustError = Annotated[
@@ -73,10 +90,14 @@ def study(
     ] = None,
     runs: Runs = _RUNS,
     mlflow: Annotated[bool, typer.Option(help="Log to MLflow as the study runs.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing until the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Tell of progress in JSON, an object a line.")
+    ] = False,
 ) -> None:
     """Run a study, or take it up where it was left. Killing it at any moment is safe."""
     from moc.study.config import load_config, parse_config
-    from moc.study.reporter import Console
+    from moc.study.reporter import reporter_for
     from moc.study.run import run_study
     from moc.views.base import VIEWS
 
@@ -86,7 +107,7 @@ def study(
         config = parse_config(tables, where=f"--seed {seed}")
     folder = runs / config.name
     views = [VIEWS.make(kind) for kind in VIEWS.parts if mlflow or kind != "mlflow"]
-    reporter = Console()
+    reporter = reporter_for(quiet=quiet, as_json=as_json)
     reporter.say(f"Study [bold]{config.name}[/bold] in {folder}")
 
     def update(record: StudyRecord) -> None:
@@ -137,6 +158,7 @@ def choose(  # noqa: PLR0913 - the options of the command
     take: _Take = None,
     confirm: _Confirm = True,
     out: Annotated[Path | None, typer.Option(help="Where to export it.")] = None,
+    png: Png = False,
     force: Annotated[bool, typer.Option(help="Overwrite an earlier export.")] = False,
     runs: Runs = _RUNS,
     mlflow: Annotated[bool, typer.Option(help="Set the MLflow alias 'policy'.")] = True,
@@ -155,7 +177,7 @@ def choose(  # noqa: PLR0913 - the options of the command
     limits = {name: value for name, value in named.items() if value is not None}
     limits |= dict(map(_limit, limit or []))
     folder = out or record.folder / "policy"
-    check_free(folder, force=force)
+    check_free(folder, force=force, study=record.name)
     point = None if at is None else _point(at, record)
     chosen = choose_set(
         record,
@@ -170,7 +192,7 @@ def choose(  # noqa: PLR0913 - the options of the command
         say=typer.echo,
     )
     record, number = chosen.study, chosen.number
-    why = {"reasons": chosen.reasons, "compared": chosen.compared}
+    why = {"reasons": chosen.reasons, "compared": chosen.compared, "pngs": png}
     _export(record, number, folder, force=force, **why)
     if mlflow:
         from moc.views.mlflow import set_policy_alias
@@ -187,6 +209,7 @@ def export(
     form: Annotated[
         Literal["safetensors", "npz"], typer.Option("--format", help="File format of the set.")
     ] = "safetensors",
+    png: Png = False,
     force: Annotated[bool, typer.Option(help="Overwrite an earlier export.")] = False,
     runs: Runs = _RUNS,
 ) -> None:
@@ -194,7 +217,7 @@ def export(
     record = _read(study, runs)
     if trial not in {t.number for t in record.trials}:
         raise StudyError(f"{record.name} has trials 0 to {len(record.trials) - 1}, not {trial}.")
-    _export(record, trial, out, format=form, force=force)
+    _export(record, trial, out, format=form, pngs=png, force=force)
 
 
 @app.command()
@@ -289,13 +312,23 @@ def ui(
         raise typer.Exit(0) from None
 
 
+_PLACES = (EACCES, EPERM, EROFS, ENOTDIR, EISDIR, EEXIST, ENOSPC, EDQUOT, ENAMETOOLONG)
+"""What is wrong with a place that the user named, and not with moc."""
+
+
 def main() -> None:
     """Run the command line; whatever the user can mend is one message and exit code 2."""
     keep_freed_memory()
+    speak_plainly()
     try:
         app()
     except MocError as error:
         typer.echo(f"moc: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _PLACES or error.filename is None:
+            raise
+        typer.echo(f"moc: {error.filename}: {error.strerror}. Name another place.", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("moc: stopped; the same command takes a study up where it was left.", err=True)

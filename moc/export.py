@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
+import torch
 
 from moc import __version__
+from moc.data.declared import DataInfo
 from moc.data.storage import load_set, save_set
 from moc.data.synthetic import SyntheticSet
-from moc.errors import PolicyError
+from moc.errors import DataError, PolicyError
 from moc.evaluate.scores import Scores
 from moc.privacy.access import ADJACENCY, UNIT
 from moc.privacy.accountant import ACCOUNTANT
@@ -22,10 +25,25 @@ from moc.study.records import StudyRecord, Trial
 from moc.views.card import card_text
 from moc.views.checks import checks_of_set, curve_of, curve_rows
 from moc.views.contact_sheet import contact_sheet
+from moc.views.handover import (
+    CROISSANT,
+    DECODED,
+    LOADER,
+    PNGS,
+    SUMS,
+    TABLE,
+    check_pngs,
+    header,
+    sha256,
+    write_for_strangers,
+    write_sums,
+)
 from moc.views.words import confirmation_words, finite
 
 Format = Literal["safetensors", "npz"]
 SHEET, CARD, README = "contact_sheet.png", "card.json", "README.md"
+_SETS = ("set.safetensors", "set.npz", DECODED)
+_WRITTEN = (*_SETS, SHEET, CARD, README, LOADER, TABLE, PNGS, CROISSANT, SUMS)
 
 
 def export_set(
@@ -36,6 +54,7 @@ def export_set(
     format: Format = "safetensors",
     reasons: Sequence[str] = (),
     compared: float | None = None,
+    pngs: bool = False,
     force: bool = False,
 ) -> Path:
     """Write the set of one trial with everything that its user should know.
@@ -44,13 +63,16 @@ def export_set(
         study: The study.
         number: The trial.
         folder: Where to write: `set.safetensors` or `set.npz`, `README.md` (the card for a
-            person), `card.json` (the same for a program) and `contact_sheet.png`.
+            person), `card.json` (the same for a program), `contact_sheet.png`, and what people
+            without moc need: `load.py`, `train.parquet`, `croissant.json`, `SHA256SUMS`.
         format: `safetensors` keeps the stored form, which `moc.data.storage.load_set` reads.
             `npz` holds records decoded for training, `x` (n, *shape) and `labels` (n, classes).
         reasons: Why this set was chosen, in words.
         compared: Largest epsilon of the sets that took part in the choice; the study's total if
             left out.
-        force: Write even if the folder holds something; other files in it stay.
+        pngs: Write every training record as a PNG too, in a folder for each class.
+        force: Write even if the folder holds something; other files in it stay. A folder that
+            holds an export of the same trial is written again without it.
 
     Returns:
         The folder.
@@ -67,30 +89,104 @@ def export_set(
         )
     if format not in ("safetensors", "npz"):
         raise PolicyError(f"The format safetensors or npz expected, found {format!r}.")
-    check_free(folder, force=force)
+    check_free(folder, force=force, study=study.name, trial=trial.name)
     synthetic = load_set(study.folder / trial.set_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in ("set.safetensors", "set.npz"):
-        (folder / stale).unlink(missing_ok=True)
-    path = _write_set(synthetic, folder / f"set.{format}")
-    card = _card(study, trial, synthetic, path)
-    if card["privacy"]["private"]:
-        choice = study.epsilon if compared is None else compared
-        card["privacy"]["epsilon_with_choice"] = max(choice, trial.epsilon)
-    card["reasons"] = list(reasons)
-    contact_sheet(synthetic).save(folder / SHEET)
-    (folder / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / README).write_text(card_text(card), encoding="utf-8")
+    if pngs:
+        check_pngs(synthetic)
+    part = folder.absolute().with_name(folder.absolute().name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        path = _write_set(synthetic, part / f"set.{format}")
+        card = _card(study, trial, synthetic, path)
+        if card["privacy"]["private"]:
+            choice = study.epsilon if compared is None else compared
+            card["privacy"]["epsilon_with_choice"] = max(choice, trial.epsilon)
+        card["reasons"] = list(reasons)
+        _write_card(card, synthetic, part, pngs=pngs)
+        _put(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
-def check_free(folder: Path, *, force: bool) -> None:
-    """Refuse to export to a folder that holds something.
+def load(folder: Path | str) -> SyntheticSet:
+    """Read the set of an exported folder, in either format.
 
     Raises:
-        PolicyError: If it does, and that is not allowed by `force`.
+        DataError: If the folder holds no export.
     """
-    if folder.exists() and not (folder.is_dir() and (force or not any(folder.iterdir()))):
+    folder = Path(folder)
+    if (folder / "set.safetensors").is_file():
+        return load_set(folder / "set.safetensors")
+    try:
+        data = json.loads((folder / CARD).read_text(encoding="utf-8"))["data"]
+        with np.load(folder / "set.npz", allow_pickle=False) as arrays:
+            x, labels = (torch.from_numpy(arrays[name]) for name in ("x", "labels"))
+        info = DataInfo(
+            name=data["name"],
+            count=data["records"],
+            shape=tuple(data["shape"]),
+            classes=tuple(data["classes"]),
+            mean=tuple(data["mean"]),
+            std=tuple(data["std"]),
+        )
+        return SyntheticSet(info=info, x=x, labels=labels)
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise DataError(
+            f"A folder that moc exported expected at {folder}, with set.safetensors, or set.npz "
+            f"and {CARD}; found none that can be read."
+        ) from error
+
+
+def _holds(folder: Path, study: str, trial: str | None) -> bool:
+    """Whether a folder is an export of this trial, or of any trial of the study."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return card["study"] == study and trial in (None, card["trial"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write_card(card: dict[str, Any], synthetic: SyntheticSet, folder: Path, *, pngs: bool) -> None:
+    """Everything but the set itself."""
+    contact_sheet(synthetic).save(folder / SHEET)
+    (folder / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    name = synthetic.info.name
+    text = header(f"{name}, condensed") + card_text(card)
+    (folder / README).write_text(text, encoding="utf-8")
+    title = f"A synthetic set that stands for {name} when a classifier is trained; see README.md."
+    write_for_strangers(synthetic, folder, file=card["file"], title=title, pngs=pngs)
+    write_sums(folder)
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Move what was written to its place; files of an earlier export that it lacks go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _WRITTEN:
+        old = folder / name
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
+    for path in part.iterdir():
+        path.replace(folder / path.name)
+
+
+def check_free(folder: Path, *, force: bool, study: str, trial: str | None = None) -> None:
+    """Refuse to export to a folder that holds something else than an export of the same.
+
+    Args:
+        folder: The folder.
+        force: Whether anything may be in it.
+        study: Name of the study.
+        trial: Name of the trial; any of the study if it is not known yet.
+
+    Raises:
+        PolicyError: If it is in use.
+    """
+    ours = force or _holds(folder, study, trial)
+    if folder.exists() and not (folder.is_dir() and (ours or not any(folder.iterdir()))):
         raise PolicyError(
             f"An empty or new folder expected at {folder}; it holds something. "
             "Name another one, or allow overwriting."
@@ -117,7 +213,7 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
         "on_front": trial.number in study.front,
         "p_nondominated": study.p_nondominated.get(trial.number),
         "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256(path),
         "data": {
             "name": info.name,
             "records": info.count,

@@ -29,6 +29,8 @@ STAGES = (
     "views",
     "policy",
     "export",
+    "streams",
+    "commands",
     "cli",
     "testing",
 )

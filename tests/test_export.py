@@ -187,10 +187,14 @@ def test_a_folder_in_use_is_kept_unless_forced(study, tmp_path):
     assert "trial-001" in (out / "README.md").read_text()
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md",
+        "SHA256SUMS",
         "card.json",
         "contact_sheet.png",
+        "croissant.json",
+        "load.py",
         "mine.txt",
         "set.npz",
+        "train.parquet",
     ]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -35,8 +39,52 @@ class Silent(Reporter):
         yield _ignore
 
 
+class Json(Reporter):
+    """One JSON object a line on standard error, for programs."""
+
+    @override
+    def say(self, line: str) -> None:
+        self._write(say=re.sub(r"\[/?[a-z ]*\]", "", line))
+
+    @override
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        self._write(stage=title)
+        every = Seldom()
+        yield lambda done, total: every(lambda: self._write(stage=title, done=done, total=total))
+        self._write(stage=title, finished=True, seconds=round(every.seconds, 2))
+
+    def _write(self, **fields: object) -> None:
+        sys.stderr.write(json.dumps(fields) + "\n")
+        sys.stderr.flush()
+
+
+class Seldom:
+    """Lets something be said every few seconds.
+
+    Attributes:
+        seconds: Since the beginning.
+    """
+
+    def __init__(self, every: float = 5.0) -> None:
+        """Begin now; the first time is after `every` seconds."""
+        self._start = self._last = time.monotonic()
+        self._every = every
+
+    @property
+    def seconds(self) -> float:
+        """See above."""
+        return time.monotonic() - self._start
+
+    def __call__(self, say: Callable[[], None]) -> None:
+        """Say it if it is time."""
+        if time.monotonic() - self._last >= self._every:
+            self._last = time.monotonic()
+            say()
+
+
 class Console(Reporter):
-    """A live bar for the work in hand on a terminal; plain lines elsewhere."""
+    """A live bar for the work in hand on a terminal; elsewhere a line every few seconds."""
 
     def __init__(self) -> None:
         """Write to standard error, so that tables on standard output can be piped."""
@@ -62,7 +110,12 @@ class Console(Reporter):
 
         if not self._console.is_terminal:
             self.say(f"  {title}")
-            yield _ignore
+            every = Seldom()
+
+            def tell(done: int, total: int) -> None:
+                every(lambda: self.say(f"  {title}: {_pace(done, total, every.seconds)}"))
+
+            yield tell
             return
         columns = (
             TextColumn("  {task.description}"),
@@ -75,6 +128,20 @@ class Console(Reporter):
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
         self.say(f"  [green]✓[/green] {title}")
+
+
+def reporter_for(*, quiet: bool, as_json: bool) -> Reporter:
+    """What a command's options ask for."""
+    if quiet:
+        return Silent()
+    return Json() if as_json else Console()
+
+
+def _pace(done: int, total: int, seconds: float) -> str:
+    """How far, how fast, and how long still: `12 of 40, 0.5 a second, 56 s left`."""
+    rate = done / seconds if seconds else 0.0
+    left = f", {(total - done) / rate:.0f} s left" if rate else ""
+    return f"{done} of {total}, {rate:.2g} a second{left}"
 
 
 def _ignore(done: int, total: int) -> None:

@@ -59,6 +59,9 @@ def card_text(card: dict[str, Any]) -> str:
         "## Use",
         f"```python\n{_LOAD[card['file']]}\n```",
         _shapes(card),
+        "Without moc: `load.py` gives the training records, `datasets.load_dataset` of this folder "
+        "reads `train.parquet`, `croissant.json` describes it, and `sha256sum -c SHA256SUMS` says "
+        "whether every file is as it was written.",
         "## What it is worth",
         _scores(card),
         "Mean ± standard error over networks trained from scratch on the set; lower is "

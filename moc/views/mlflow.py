@@ -363,13 +363,14 @@ def set_policy_alias(
 
     Raises:
         PolicyError: If there is no such trial.
+        StudyError: If MLflow cannot be reached, or written to.
     """
     trial = next((trial for trial in study.trials if trial.number == number), None)
     if trial is None:
         raise PolicyError(f"Study {study.name} has no finished trial with number {number}.")
     uri, name = tracking_uri or default_uri(), f"moc-{study.name}"
-    sync(study, tracking_uri=uri)
-    with client_of(uri) as client:
+    with _in_words(uri), client_of(uri) as client:
+        sync(study, tracking_uri=uri)
         runs = runs_of(client, _experiment(client, study, uri), study)
         run = next(r for r in runs if r.data.tags.get("moc.trial") == trial.name).info.run_id
         if not client.search_registered_models(f"name = {name!r}"):
@@ -386,6 +387,26 @@ def set_policy_alias(
         ).version
         client.set_registered_model_alias(name, "policy", str(version))
     return str(version)
+
+
+@contextmanager
+def _in_words(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises when its store cannot be used into a sentence.
+
+    Raises:
+        StudyError: Instead.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        why = str(error).splitlines()[0][:200]
+        raise StudyError(
+            f"MLflow at {uri} cannot be written to ({why}). The set is exported; the same command "
+            "names it the policy once MLflow answers, and --no-mlflow leaves that out."
+        ) from error
 
 
 def default_uri() -> str:

@@ -36,6 +36,10 @@ class Source(Part, ABC):
         del path
         return None
 
+    def proposed(self) -> Source:
+        """The same with what it still has to be told, read off the records: for `moc inspect`."""
+        return self
+
     @property
     def has_test(self) -> bool:
         """Whether it has a test section of its own; a broken one is there, and fails to load."""

@@ -50,6 +50,19 @@ class Folder(Source):
         except OSError:
             return None
 
+    @override
+    def proposed(self) -> Source:
+        sizes, modes = set[tuple[int, int]](), set[str]()
+        for file in self.path.rglob("*/*"):
+            if file.is_file() and not file.name.startswith("."):
+                _note(file, sizes, modes)
+        grey = modes <= {"1", "L", "LA"}
+        alike = len({_MODES.get(mode, mode) for mode in modes}) == 1 and modes <= _MODES.keys()
+        return self.but(
+            size=self.size or (None if len(sizes) < 2 else min(map(min, sizes))),
+            colours=self.colours or (None if alike else ("grey" if grey else "rgb")),
+        )
+
     @property
     @override
     def has_test(self) -> bool:
@@ -113,6 +126,16 @@ def _folders(path: Path) -> list[Path]:
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _note(file: Path, sizes: set[tuple[int, int]], modes: set[str]) -> None:
+    """Note size and mode of an image; what is none is named when it is read."""
+    try:
+        with Image.open(file) as image:
+            sizes.add(image.size)
+            modes.add(image.mode)
+    except OSError:
+        return
 
 
 def _read(file: Path, size: int | None, colours: str | None) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 from zipfile import BadZipFile, ZipFile, is_zipfile
@@ -48,6 +49,17 @@ class Npz(Source):
             return None
         with ZipFile(path) as file:
             return cls(path=path) if any(n.endswith(".npy") for n in file.namelist()) else None
+
+    @override
+    def proposed(self) -> Source:
+        x = [one for name, one in _arrays(self.path).items() if name[0] == "x" or "images" in name]
+        numbers = [one for one in x if one.size and one.dtype.kind in "iuf"]
+        if self.range or not numbers or all(one.dtype == np.uint8 for one in numbers):
+            return self
+        low, high = min(float(x.min()) for x in numbers), max(float(x.max()) for x in numbers)
+        floats = all(one.dtype.kind == "f" for one in numbers)
+        as_it_is = floats and low >= 0 and high <= 1
+        return self if as_it_is or not isfinite(high - low) else self.but(range=(low, high))
 
     @property
     @override

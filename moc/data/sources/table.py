@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PARQUET = b"PAR1"
+_WORDS = 20
 _ENDINGS = (".csv", ".tsv", ".csv.gz")
 
 
@@ -55,6 +56,18 @@ class Table(Source):
         with path.open("rb") as file:
             is_parquet = file.read(4) == _PARQUET
         return cls(path=path) if is_parquet or path.name.lower().endswith(_ENDINGS) else None
+
+    @override
+    def proposed(self) -> Source:
+        if self.columns:
+            return self
+        frame = self.frame(self.path)
+        rules = {name: _proposed(column) for name, column in frame.items() if name != self.label}
+        missing = any(bool(frame[name].isna().any()) for name, rule in rules.items() if rule)
+        return self.but(
+            columns={name: rule for name, rule in rules.items() if rule},
+            missing="middle" if missing else self.missing,
+        )
 
     @property
     @override
@@ -144,6 +157,15 @@ class Table(Source):
                 f"column, such as columns = {{{column.name} = [0, 100], ...}}."
             )
         return np.where(absent.to_numpy()[:, None], 0.5, values.clip(0, 1))
+
+
+def _proposed(column: pd.Series) -> tuple[float, float] | tuple[str, ...] | None:
+    """Bounds or words as a column has them; None for one value only, or more than twenty words."""
+    numbers = _numbers(column)
+    if numbers is not None and len(numbers) and numbers.min() < numbers.max():
+        return float(numbers.min()), float(numbers.max())
+    words = tuple(sorted(map(str, column.dropna().unique())))
+    return words if numbers is None and len(words) <= _WORDS else None
 
 
 def _numbers(column: pd.Series) -> pd.Series | None:

@@ -1,0 +1,156 @@
+"""What moc sees in a data set, for the eyes of its owner: no budget covers it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moc.data.declared import DataInfo
+from moc.data.sources import SOURCES, Source
+from moc.data.sources.base import Section
+from moc.data.synthetic import SyntheticSet, one_hot
+from moc.data.vault import Records, as_unit, record_digests
+from moc.errors import DataError
+from moc.privacy.access import Access
+from moc.privacy.ledger import Ledger
+
+FOR_THE_OWNER = (
+    "For the owner's eyes: this read every record as it is, outside any budget and any ledger. "
+    "What it shows, examples and counts among it, is not protected."
+)
+_LARGEST = 1000
+"""Held-out records to propose at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was seen.
+
+    Attributes:
+        source: What reads the data, with what it needed to be told.
+        told: Whether that was read off the records.
+        info: Public facts, of the train section.
+        counts: Records of every class, by section.
+        span: Smallest and largest value, in [0, 1].
+        copies: Records that repeat one before them, by section; in `test` those of `train` too.
+        examples: Up to ten records of every class of the train section.
+    """
+
+    source: Source
+    told: bool
+    info: DataInfo
+    counts: dict[Section, tuple[int, ...]]
+    span: tuple[float, float]
+    copies: dict[Section, int]
+    examples: SyntheticSet
+
+    def describe(self) -> list[str]:
+        """Everything in words, a line each."""
+        shape = " x ".join(map(str, self.info.shape))
+        form = "images (channels x height x width)" if self.info.is_image else "vectors"
+        lines = [
+            f"Source {self.source.kind!r}: {form} of {shape}, values {self.span[0]:.4g} to "
+            f"{self.span[1]:.4g} of [0, 1], {len(self.info.classes)} classes"
+        ]
+        for section, counts in self.counts.items():
+            again = f", {n} of them copies of others" if (n := self.copies[section]) else ""
+            lines.append(f"{section}: {sum(counts)} records{again}")
+            pairs = zip(self.info.classes, counts, strict=True)
+            lines.append("  " + ", ".join(f"{name}: {count}" for name, count in pairs))
+        if self.told:
+            lines.append(
+                "The bounds, words or sizes below were read off the records: a private study needs "
+                "ones that were known without them."
+            )
+        return lines
+
+    def table(self) -> str:
+        """The `[data]` table of a study file."""
+        settings = self.source.model_dump(mode="json", exclude_defaults=True)
+        settings = {"kind": self.source.kind, **settings}
+        train = sum(self.counts["train"])
+        held_out = min(max(train // 6, 1), _LARGEST)
+        test = min(sum(self.counts.get("test", (held_out,))), _LARGEST)
+        return (
+            f"[data]\nsource = {_toml(settings)}\nvalidation = {held_out}\ntest = {test}\n"
+            f"# reference = {held_out}   # a private study: records declared public, for baselines"
+        )
+
+
+def guess(path: Path) -> Source:
+    """The source that reads what lies at `path`.
+
+    Raises:
+        DataError: If none does.
+    """
+    for part in SOURCES.parts.values():
+        if (found := part.guess(path)) is not None:
+            return found
+    what = "something that moc does not know" if path.exists() else "nothing"
+    raise DataError(
+        f"An .npz file, a CSV or Parquet table, or a folder of IDX files, of CIFAR's files or of "
+        f"images by class expected at {path}, found {what}."
+    )
+
+
+def inspect(source: Source) -> Inspection:
+    """Read all records of a source as they are.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    told = source.proposed()
+    names: tuple[Section, ...] = ("train", "test") if told.has_test else ("train",)
+    ledger, records = Ledger(None), dict[Section, Records]()
+    for name in names:
+        ledger.own(name, told.load(name))
+        access = Access(key=name, data=name, purpose="inspection by the owner", kind="open")
+        records[name] = ledger.read(access)
+    info, seen = ledger.info("train"), Counter[bytes]()
+    copies = dict[Section, int]()
+    for name, held in records.items():
+        before = len(seen)
+        seen.update(record_digests(held))
+        copies[name] = len(held.y) - (len(seen) - before)
+    edges = [as_unit(edge) for held in records.values() for edge in held.x.aminmax()]
+    return Inspection(
+        source=told,
+        told=told != source,
+        info=info,
+        counts={n: _counts(held, info) for n, held in records.items()},
+        span=(float(min(edges)), float(max(edges))),
+        copies=copies,
+        examples=_examples(records["train"], info),
+    )
+
+
+def _counts(records: Records, info: DataInfo) -> tuple[int, ...]:
+    return tuple(records.y.bincount(minlength=len(info.classes)).tolist())
+
+
+def _examples(records: Records, info: DataInfo) -> SyntheticSet:
+    rows = [(records.y == k).nonzero()[:10, 0] for k in range(len(info.classes))]
+    index = torch.cat(rows)
+    labels = one_hot(records.y[index], len(info.classes))
+    return SyntheticSet(info=info, x=as_unit(records.x[index]), labels=labels)
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401
+    """A setting as TOML writes it, on one line."""
+    if isinstance(value, Mapping):
+        pairs = (f"{_key(key)} = {_toml(one)}" for key, one in value.items() if one is not None)
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if plain else json.dumps(name, ensure_ascii=False)

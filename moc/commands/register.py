@@ -1,0 +1,138 @@
+"""Commands beside those of a study: moc inspect | compare | verify | doctor, and --version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moc import __version__
+from moc.errors import DataError
+
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the studies' folders.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.callback()(_whole)
+    for command in (inspect, compare, verify, doctor):
+        app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"moc {__version__}")
+        raise typer.Exit
+
+
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and end.")
+    ] = False,
+) -> None:
+    """Condense a data set into small synthetic sets.
+
+    And choose between generalization, adversarial robustness and privacy.
+    """
+    del version
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A file or folder with labelled records.")],
+    label: Annotated[
+        str | None, typer.Option(help="The column of a table that holds the labels.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet of ten records a class, a PNG.")
+    ] = None,
+) -> None:
+    """Say what moc sees in your data, and print the [data] table of a study file.
+
+    It reads every record as it is: for the owner's eyes, and covered by no budget.
+    """
+    from moc.audit import inspect as audit
+    from moc.views.contact_sheet import contact_sheet
+
+    source = audit.guess(path)
+    if label is not None:
+        if "label" not in type(source).model_fields:
+            raise DataError(f"--label names a column of a table; {path} is none.")
+        source = source.but(label=label)
+    if sheet is not None and not sheet.absolute().parent.is_dir():
+        raise DataError(f"A folder to write {sheet} into expected, found none.")
+    found = audit.inspect(source.but(path=path.absolute()))
+    for line in (audit.FOR_THE_OWNER, "", *found.describe()):
+        typer.echo(line)
+    if sheet is not None:
+        try:
+            contact_sheet(found.examples).save(sheet)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{sheet} cannot be written as a picture: {error}.") from None
+        typer.echo(f"Contact sheet: {sheet}")
+    typer.echo(f"\nFor a study file:\n\n{found.table()}")
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="A study's name or folder, or an exported folder.")],
+    second: Annotated[str, typer.Argument(help="Another of the same kind.")],
+    runs: Runs = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Put two studies, or two exported sets, side by side: worth, privacy, settings that differ."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from moc.commands.compare import compare_sets, compare_studies
+    from moc.study.store import read_study
+
+    found = [_study_folder(name, runs) for name in (first, second)]
+    if all(found):
+        rows = compare_studies(*(read_study(folder) for folder in found if folder))
+    else:
+        rows = compare_sets(Path(first), Path(second))
+    if as_json:
+        typer.echo(json.dumps([{"what": row[0], "a": row[1], "b": row[2]} for row in rows]))
+        return
+    table = Table("", first, second, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def verify(
+    folder: Annotated[str, typer.Argument(help="An exported folder, or a study's name or folder.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Check that an exported folder is as it was written, or that a study can be read whole."""
+    from moc.commands.verify import verify_export, verify_study
+
+    if (study := _study_folder(folder, runs)) is not None:
+        wrong, what = verify_study(study)
+    else:
+        wrong, what = verify_export(Path(folder)), "every file by its hash, and the set"
+    for line in wrong:
+        typer.echo(f"- {line}")
+    if wrong:
+        typer.echo(f"FAILED: {folder} is not as it was written.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{folder} is as it was written: {what}.")
+
+
+def doctor() -> None:
+    """Say what moc finds on this machine, what is missing, and what to type."""
+    from moc.commands.doctor import examine
+
+    findings = examine()
+    for one in findings:
+        typer.echo(f"{'ok     ' if one.well else 'MISSING'}  {one.words}")
+    if not all(one.well for one in findings):
+        raise typer.Exit(1)
+
+
+def _study_folder(name: str, runs: Path) -> Path | None:
+    """The folder of a study, by itself or by its name; None where there is no study."""
+    places = (Path(name), runs / name)
+    return next((place for place in places if (place / "config.json").is_file()), None)
