@@ -321,7 +321,7 @@ def main() -> None:
     keep_freed_memory()
     speak_plainly()
     try:
-        app()
+        app(prog_name="moc")
     except MocError as error:
         typer.echo(f"moc: {error}", err=True)
         sys.exit(2)

@@ -131,7 +131,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _read(file: NpzFile, name: str, path: Path) -> np.ndarray:
     try:
-        return file[name]
+        if isinstance(found := file[name], np.ndarray):
+            return found
+        raise ValueError(f"{name} is no array")
     except _UNREADABLE as error:
         if "Object arrays" in str(error):
             raise DataError(
