@@ -1,6 +1,7 @@
 """Documents that are written from the code are those of this code."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,17 @@ def test_every_test_that_the_page_on_privacy_names_exists(file, name):
 
 def test_the_page_on_privacy_names_tests():
     assert len(NAMED) > 25
+
+
+@pytest.mark.parametrize("page", ["your-data", "choose", "robustness"])
+def test_the_python_of_a_page_runs_as_it_stands(page, tiny_private, tmp_path, monkeypatch, capsys):
+    """On a finished study called digits, in the folder of the reader."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    shutil.copytree(tiny_private.folder, tmp_path / "runs" / "digits")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, f"{page}.md", "exec"), names)
+    assert blocks
+    assert capsys.readouterr().out
