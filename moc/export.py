@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -34,6 +35,7 @@ from moc.views.handover import (
     TABLE,
     check_pngs,
     header,
+    is_untouched,
     sha256,
     write_for_strangers,
     write_sums,
@@ -71,8 +73,8 @@ def export_set(
         compared: Largest epsilon of the sets that took part in the choice; the study's total if
             left out.
         pngs: Write every training record as a PNG too, in a folder for each class.
-        force: Write even if the folder holds something; other files in it stay. A folder that
-            holds an export of the same trial is written again without it.
+        force: Write even if the folder holds something; other files in it stay. An export of the
+            same study that nobody touched is replaced without it.
 
     Returns:
         The folder.
@@ -89,7 +91,7 @@ def export_set(
         )
     if format not in ("safetensors", "npz"):
         raise PolicyError(f"The format safetensors or npz expected, found {format!r}.")
-    check_free(folder, force=force, study=study.name, trial=trial.name)
+    check_free(folder, force=force, study=study.name)
     synthetic = load_set(study.folder / trial.set_path)
     if pngs:
         check_pngs(synthetic)
@@ -139,12 +141,12 @@ def load(folder: Path | str) -> SyntheticSet:
         ) from error
 
 
-def _holds(folder: Path, study: str, trial: str | None) -> bool:
-    """Whether a folder is an export of this trial, or of any trial of the study."""
+def _can_be_made_again(folder: Path, study: str) -> bool:
+    """Whether a folder holds an export of the study as it was written, and nothing else."""
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        return card["study"] == study and trial in (None, card["trial"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return card["study"] == study and is_untouched(folder)
+    except (OSError, ValueError, KeyError, TypeError, PolicyError):
         return False
 
 
@@ -173,20 +175,24 @@ def _put(part: Path, folder: Path) -> None:
         path.replace(folder / path.name)
 
 
-def check_free(folder: Path, *, force: bool, study: str, trial: str | None = None) -> None:
-    """Refuse to export to a folder that holds something else than an export of the same.
+def check_free(folder: Path, *, force: bool, study: str) -> None:
+    """Refuse to export where something would be lost, or nothing can be written.
 
     Args:
         folder: The folder.
         force: Whether anything may be in it.
-        study: Name of the study.
-        trial: Name of the trial; any of the study if it is not known yet.
+        study: Name of the study; its own exports can be made again, if nobody touched them.
 
     Raises:
-        PolicyError: If it is in use.
+        PolicyError: If it may not be written to.
     """
-    ours = force or _holds(folder, study, trial)
-    if folder.exists() and not (folder.is_dir() and (ours or not any(folder.iterdir()))):
+    near = next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+    )
+    if not (near.is_dir() and os.access(near, os.W_OK)):
+        raise PolicyError(f"A folder that can be written to expected at {near}. Name another one.")
+    again = force or _can_be_made_again(folder, study)
+    if folder.exists() and not again and any(folder.iterdir()):
         raise PolicyError(
             f"An empty or new folder expected at {folder}; it holds something. "
             "Name another one, or allow overwriting."

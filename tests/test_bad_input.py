@@ -92,16 +92,18 @@ TABLE = [
     (("front", "none.toml"), nothing, "There is no study file at none.toml"),
     (("ledger", "none"), nothing, "holds no study"),
     (("choose", "none"), nothing, "holds no study"),
-    (("choose", *DONE, "--error", "0"), nothing, "Closest is trial-"),
+    (("choose", *DONE, "--error", "0"), nothing, "Closest comes"),
+    (("choose", *DONE, "--error", "0", "--take", "1"), nothing, "Closest is trial-"),
+    (("choose", *DONE, "--at", "7"), nothing, "7"),
     (("choose", *DONE, "--error", "30"), nothing, "share in"),
     (("choose", *DONE, "--limit", "size"), nothing, "NAME=VALUE expected"),
     (("choose", *DONE, "--limit", "size=3"), nothing, "size"),
     (("choose", *DONE, "--prefer", "beauty"), nothing, "beauty"),
     (("choose", *DONE, "--out", "full"), nothing, "An empty or new folder expected at full"),
-    (("choose", *DONE, "--out", "full/a/b"), nothing, "full/a.*place"),
+    (("choose", *DONE, "--out", "full/a/b"), nothing, "expected at .*full/a"),
     (("export", "99", "out", "tiny"), nothing, "has trials 0 to 5, not 99"),
     (("export", "0", "full", "tiny"), nothing, "An empty or new folder expected at full"),
-    (("export", "0", "full/a", "tiny"), nothing, "An empty or new folder expected at full/a"),
+    (("export", "0", "full/a", "tiny"), nothing, "expected at .*full/a"),
     (
         ("export", "0", "out", "tiny"),
         lambda p: (p / "runs/tiny/sets/trial-000.safetensors").write_bytes(b"cut"),
@@ -179,7 +181,7 @@ def test_a_locked_study_is_left_to_whoever_runs_it(home, monkeypatch, capsys):
 
 
 READ_ONLY = (
-    ("choose", "tiny", "--no-mlflow", "--out", "kept/out"),
+    ("choose", "tiny", "--no-mlflow", "--take", "1", "--no-confirm", "--out", "kept/out"),
     ("export", "0", "kept/out", "tiny"),
 )
 
@@ -192,7 +194,7 @@ def test_a_folder_that_cannot_be_written_to(home, monkeypatch, capsys, typed):
         kept = Path("/sys")
         typed = tuple(word.replace("kept/", f"{kept}/") for word in typed)
     before = files(home)
-    assert re.search("Name another place", refused(typed, monkeypatch, capsys))
+    assert re.search("Name another", refused(typed, monkeypatch, capsys))
     assert files(home) == before
 
 

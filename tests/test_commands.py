@@ -74,7 +74,7 @@ def test_signs_that_a_stream_cannot_show_become_words(runs):
         text = done.stdout.decode(encoding)
         assert ("±" if encoding == "latin-1" else "+-") in text
     chosen = program(
-        *("choose", "tiny", "--no-mlflow", "--error", "0.99"),
+        *("choose", "tiny", "--no-mlflow", "--error", "0.99", "--take", "1", "--no-confirm"),
         folder=runs.parent,
         PYTHONIOENCODING="ascii",
     )
@@ -181,7 +181,7 @@ def test_the_doctor_says_what_is_there_and_what_to_type(tmp_path, monkeypatch):
 
 
 def test_a_choice_is_finished_once_mlflow_answers(runs, tmp_path, monkeypatch):
-    typed = ("choose", "tiny", "--runs", runs, "--out", tmp_path / "out")
+    typed = ("choose", "tiny", "--runs", runs, "--out", tmp_path / "out", "--no-confirm")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
     def locked(*_, **__):

@@ -95,7 +95,8 @@ def test_from_a_folder_of_images_to_a_network_without_moc(tmp_path):
     table = seen[seen.index("[data]") :]
     (tmp_path / "own.toml").write_text(STUDY.format(data=table))
     run("-m", "moc.cli", "study", "own.toml", "--no-mlflow", "--quiet", **here)
-    run("-m", "moc.cli", "choose", "own", "--prefer", "error", "--no-mlflow", "--png", **here)
+    typed = ("--prefer", "error", "--no-mlflow", "--png")
+    run("-m", "moc.cli", "choose", "own", *typed, **here)
     folder = tmp_path / "runs" / "own" / "policy"
     assert "is as it was written" in run("-m", "moc.cli", "verify", folder, **here)
     assert len(list((folder / "png" / "3-digit_3").iterdir())) == 10

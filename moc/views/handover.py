@@ -234,24 +234,38 @@ def write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
+def is_untouched(folder: Path) -> bool:
+    """Whether a folder holds what it was written with, and nothing else.
+
+    Raises:
+        PolicyError: If its list of hashes is missing.
+    """
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    return files == {SUMS, *_sums(folder)} and not changed_files(folder)
+
+
 def changed_files(folder: Path) -> dict[str, str]:
     """What is wrong with each file that a folder was written with; empty if nothing is.
 
     Raises:
         PolicyError: If its list of hashes is missing or no such list.
     """
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise PolicyError(
-            f"An exported folder with its {SUMS} expected at {folder}; export the set again."
-        ) from None
-    known = [line.partition("  ")[::2] for line in lines]
     wrong = {}
-    for digest, name in known:
+    for name, digest in _sums(folder).items():
         path = folder / name
         if not path.is_file():
             wrong[name] = "is missing"
         elif sha256(path) != digest:
             wrong[name] = "was changed"
     return wrong
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """The hash of each file by its name."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise PolicyError(
+            f"An exported folder with its {SUMS} expected at {folder}; export the set again."
+        ) from None
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

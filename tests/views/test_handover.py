@@ -149,16 +149,22 @@ def test_any_file_that_changes_is_found(study, tmp_path):
         changed_files(tmp_path)
 
 
-def test_the_same_export_is_written_again_and_another_is_not(study, tmp_path):
-    first = export_set(study, 0, tmp_path / "out", pngs=True)
-    (first / "mine.txt").write_text("keep")
-    export_set(study, 0, first, format="npz")
-    names = {path.name for path in first.iterdir()}
-    assert {"set.npz", "mine.txt"} <= names
+def test_an_export_that_nobody_touched_is_replaced_and_no_other(study, tmp_path):
+    folder = export_set(study, 0, tmp_path / "out", pngs=True)
+    export_set(study, 1, folder, format="npz")
+    names = {path.name for path in folder.iterdir()}
+    assert "set.npz" in names
     assert names.isdisjoint({"set.safetensors", "png"})
-    assert changed_files(first) == {}
+    assert changed_files(folder) == {}
     with pytest.raises(PolicyError, match="it holds something"):
-        export_set(study, 1, first)
+        export_set(replace(study, name="other"), 0, folder)
+    (folder / "mine.txt").write_text("keep")
+    with pytest.raises(PolicyError, match="it holds something"):
+        export_set(study, 1, folder)
+    (folder / "mine.txt").unlink()
+    (folder / "README.md").write_text("my words")
+    with pytest.raises(PolicyError, match="it holds something"):
+        export_set(study, 1, folder)
 
 
 def test_an_export_that_fails_leaves_nothing(study, tmp_path, monkeypatch):
