@@ -160,7 +160,9 @@ def refused(arguments, monkeypatch, capsys):
     return " ".join(words.split())
 
 
-@pytest.mark.parametrize(("typed", "wrong", "message"), TABLE, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(
+    ("typed", "wrong", "message"), TABLE, ids=[f"{k}-{row[0][0]}" for k, row in enumerate(TABLE)]
+)
 def test_a_sentence_and_nothing_left_behind(home, monkeypatch, capsys, typed, wrong, message):
     wrong(home)
     before = files(home)
