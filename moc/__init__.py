@@ -6,6 +6,12 @@ Import from the stages: `moc.data`, `moc.evidence`, `moc.condense`, `moc.evaluat
 
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moc.data.given import from_arrays as from_arrays
+    from moc.data.given import from_dataset as from_dataset
+    from moc.export import load as load
 
 # What a record adds to a release may not depend on its row in a batch: MKL's kernels for small
 # matrices round by row. Any value of this variable switches them off, if set before MKL is used.

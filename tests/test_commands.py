@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +53,11 @@ def test_help_is_there_at_once_and_loads_nothing_heavy():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert loaded.isdisjoint({"torch", "numpy", "pydantic", "pandas", "rich.console", "mlflow"})
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
-        bare = time.perf_counter()
+    before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    for _ in range(3):
         subprocess.run([sys.executable, "-m", "moc.cli", "--help"], check=True, capture_output=True)
-        times.append(time.perf_counter() - bare - (bare - start))
-    assert min(times) < 0.3
+    spent = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
+    assert spent / 3 < 0.3  # of a processor, whoever else is at work
 
 
 def test_the_version_is_that_of_the_package():

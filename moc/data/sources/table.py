@@ -36,7 +36,8 @@ class Table(Source):
         label: Column of the labels.
         columns: Columns to read and their bounds or words, `{age = [0, 120], sex = ["f", "m"]}`.
             Every column but the label's, of numbers in [0, 1], if none is named.
-        missing: Missing values: `refuse`, or `middle`: 0.5 for numbers, no word for words.
+        missing: Missing values (empty cells, NA, NaN, null): `refuse`, or `middle`: 0.5 for
+            numbers, no word for words.
         separator: Between the columns of a CSV file.
     """
 
