@@ -168,7 +168,7 @@ def choose(  # noqa: PLR0913 - the options of the command
     Best of all points of the study's curves; of its trials where there are no curves, or with
     --take.
     """
-    from moc.export import check_free
+    from moc.export import check_export
     from moc.policy.choose import choose_set
     from moc.study.reporter import Console
 
@@ -177,7 +177,7 @@ def choose(  # noqa: PLR0913 - the options of the command
     limits = {name: value for name, value in named.items() if value is not None}
     limits |= dict(map(_limit, limit or []))
     folder = out or record.folder / "policy"
-    check_free(folder, force=force, study=record.name)
+    check_export(record, folder, force=force, pngs=png)
     point = None if at is None else _point(at, record)
     chosen = choose_set(
         record,

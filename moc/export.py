@@ -91,10 +91,8 @@ def export_set(
         )
     if format not in ("safetensors", "npz"):
         raise PolicyError(f"The format safetensors or npz expected, found {format!r}.")
-    check_free(folder, force=force, study=study.name)
+    check_export(study, folder, force=force, pngs=pngs)
     synthetic = load_set(study.folder / trial.set_path)
-    if pngs:
-        check_pngs(synthetic)
     part = folder.absolute().with_name(folder.absolute().name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -175,23 +173,28 @@ def _put(part: Path, folder: Path) -> None:
         path.replace(folder / path.name)
 
 
-def check_free(folder: Path, *, force: bool, study: str) -> None:
+def check_export(
+    study: StudyRecord, folder: Path, *, force: bool = False, pngs: bool = False
+) -> None:
     """Refuse to export where something would be lost, or nothing can be written.
 
     Args:
+        study: The study; its own exports can be made again, if nobody touched them.
         folder: The folder.
         force: Whether anything may be in it.
-        study: Name of the study; its own exports can be made again, if nobody touched them.
+        pngs: Whether records are to be written as PNGs.
 
     Raises:
-        PolicyError: If it may not be written to.
+        PolicyError: If it may not be written to, or no PNG can show the records.
     """
+    if pngs and study.trials:
+        check_pngs(load_set(study.folder / study.trials[0].set_path).info)
     near = next(
         place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
     )
     if not (near.is_dir() and os.access(near, os.W_OK)):
         raise PolicyError(f"A folder that can be written to expected at {near}. Name another one.")
-    again = force or _can_be_made_again(folder, study)
+    again = force or _can_be_made_again(folder, study.name)
     if folder.exists() and not again and any(folder.iterdir()):
         raise PolicyError(
             f"An empty or new folder expected at {folder}; it holds something. "

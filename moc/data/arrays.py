@@ -100,7 +100,8 @@ def scaled(x: np.ndarray, bounds: tuple[float, float] | None, *, where: str) -> 
     if x.dtype.kind not in "iufb":
         raise DataError(f"{where}: records of numbers expected, found {x.dtype}.")
     x = x.astype(np.float32)
-    if not bool(((x >= low) & (x <= high)).all()):
+    slack = 1e-5 * (high - low)  # what rounding leaves outside
+    if not bool(((x >= low - slack) & (x <= high + slack)).all()):
         raise DataError(
             f"{where}: values in the declared range [{low:g}, {high:g}] expected, found others."
         )

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from moc.data.declared import DataInfo
 from moc.data.synthetic import SyntheticSet
 from moc.errors import PolicyError
 
@@ -51,15 +52,15 @@ configs:
 """
 
 
-def check_pngs(synthetic: SyntheticSet) -> None:
+def check_pngs(info: DataInfo) -> None:
     """Refuse what no PNG can show.
 
     Raises:
         PolicyError: If the records are not grey or RGB images.
     """
-    if not synthetic.info.is_image or synthetic.info.shape[0] not in (1, 3):
+    if not info.is_image or info.shape[0] not in (1, 3):
         raise PolicyError(
-            f"PNGs need grey or RGB images; these are records of shape {synthetic.info.shape}. "
+            f"PNGs need grey or RGB images; these are records of shape {info.shape}. "
             "Leave --png out."
         )
 
