@@ -123,7 +123,8 @@ class Comparison:
         collection = Collection(bank=bank, networks=o.count, statistics=(ClassMeans(),))
         ladder = Ladder(epsilons=self.epsilons, delta=DELTA)
         ledger = Ledger(Budget(epsilon=self.epsilons[0], delta=DELTA))
-        ledger.own("train", self.train)
+        everyone = torch.ones(len(self.train), dtype=torch.bool)
+        ledger.own("train", self.train.thinned(everyone, declared=len(self.train)))
         released = draw(ledger, collection, ladder, folder=self.folder / "release")
         return collection, Moments([(collection, released)])
 

@@ -82,7 +82,8 @@ def condensed(data: RealData, epsilon: float, counts: float, seed: int, steps: i
     collection = Collection(bank=bank, networks=64, statistics=statistics)
     private = not math.isinf(epsilon)
     ledger = Ledger(Budget(epsilon=epsilon) if private else None)
-    ledger.own("train", data)
+    everyone = torch.ones(len(data), dtype=torch.bool)
+    ledger.own("train", data.thinned(everyone, declared=len(data)))
     ladder = Ladder(epsilons=(epsilon,)) if private else None
     with tempfile.TemporaryDirectory() as place:
         released = draw(ledger, collection, ladder, folder=Path(place) / "release")

@@ -17,6 +17,7 @@ from moc.errors import BudgetExceededError, PrivacyError
 from moc.privacy.access import Budget
 from moc.privacy.held_out import Counts, HeldOut, reference_records
 from moc.privacy.ledger import Ledger
+from moc.privacy.sums import GRID
 
 PLAN = {"planned": 5, "noise_multiplier": 100.0}
 BOUND = math.sqrt(6)  # of two replicates by three measures: nothing is ever scaled down
@@ -206,3 +207,23 @@ def test_baselines_of_real_images_need_public_records():
     assert torch.equal(y, records.y)
     with pytest.raises(PrivacyError, match="without noise"):
         reference_records(ledger_of(), "validation")
+
+
+def test_counts_say_nothing_to_whoever_holds_them():
+    counts = HeldOut(ledger_of(), "validation", **PLAN).count(outcome, bound=BOUND)
+    assert repr(counts) == f"Counts(bound={BOUND})"
+    public = [getattr(counts, name) for name in dir(counts) if not name.startswith("_")]
+    assert not any(isinstance(value, torch.Tensor) for value in public)
+
+
+@pytest.mark.parametrize("bound", [0.3, 1.0, BOUND])
+def test_paid_scores_of_the_hardened_tier_stay_on_the_grid(bound):
+    ledger = ledger_of()
+    held_out = HeldOut(ledger, "validation", tier="hardened", **PLAN)
+    counts = held_out.count(outcome, bound=bound)
+    rates = held_out.publish(counts)
+    for steps in (counts._sums * GRID, rates.values * len(held_out) * GRID):
+        assert torch.allclose(steps, steps.round(), rtol=0, atol=1e-3)
+    assert torch.equal(counts._sums * GRID, (counts._sums * GRID).round())
+    assert rates.noise == pytest.approx(100.0 * bound / 12)
+    assert "discrete Gaussian noise on the integer grid" in ledger.accesses[0].purpose
