@@ -23,7 +23,7 @@ RUNS = 8
 THREAT = Threat(norm="Linf", eps=0.1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def parts(digits):
     """T, and as many records that are in no run."""
     return digits.split([160, 160], seed=0)
