@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -215,7 +214,7 @@ class StudyConfig(_Table):
             recipe_cost=self.search.recipe_cost,
         )
 
-    @cached_property
+    @property
     def recipes(self) -> tuple[StudyConfig, ...]:
         """The study under every recipe, by its number; itself where there are no choices.
 

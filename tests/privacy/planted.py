@@ -28,8 +28,9 @@ from moc.privacy.sums import GRID, Sums
 from moc.statistics.class_counts import ClassCounts
 from moc.statistics.class_means import ClassMeans
 from moc.study import context as context_module
-from moc.study import run as run_module
+from moc.study import jobs as jobs_module
 from moc.study.closing import Closing
+from moc.study.lane import Lane
 
 GAUSSIAN = noise_module.gaussian
 SUMS, FACTORS = Collection.sums, Collection._clip_factors
@@ -238,8 +239,21 @@ def the_largest_rungs_teacher_for_all(plant):
 
 
 def the_largest_rungs_normalisation_for_all(plant):
-    own = run_module._Lane._normalisation
-    plant.setattr(run_module._Lane, "_normalisation", lambda self: own(self.run.lanes[0]))
+    own = Lane._normalisation
+
+    def first(self):
+        return own(Lane(self.context, self.ledger, self.work, 0))
+
+    plant.setattr(Lane, "_normalisation", first)
+
+
+def the_largest_rungs_curve_for_all(plant):
+    own = jobs_module.condense_curves
+
+    def first(starts, **options):
+        return own([replace(start, rung=0) for start in starts], **options)
+
+    plant.setattr(jobs_module, "condense_curves", first)
 
 
 def the_largest_rungs_transfer_for_all(plant):

@@ -34,9 +34,10 @@ TABLES = {
 }
 
 
-def seen_of_the_lower_rung(folder, out) -> dict[str, object]:
+def seen_of_the_lower_rung(folder, out, front) -> dict[str, object]:
     """Sets, scores, checks, curves and cards of every trial of rung 1."""
-    study = run_study(parse_config(TABLES, where="test"), folder)
+    tables = {**TABLES, "condense": {**TINY["condense"], "front": front}}
+    study = run_study(parse_config(tables, where="test"), folder)
     found: dict[str, object] = {}
     for trial in study.trials:
         if trial.rung.index != 1:
@@ -61,11 +62,11 @@ def with_another_rung_0(folder, other):
     return other
 
 
-def check_a_rung_owes_nothing_to_those_above(tmp_path) -> None:
+def check_a_rung_owes_nothing_to_those_above(tmp_path, front="curve") -> None:
     """Change only rung 0's release: every set, score, check and card of rung 1 stays the same."""
-    before = seen_of_the_lower_rung(tmp_path / "a", tmp_path / "cards-a")
+    before = seen_of_the_lower_rung(tmp_path / "a", tmp_path / "cards-a", front)
     other = with_another_rung_0(tmp_path / "a", tmp_path / "b")
-    after = seen_of_the_lower_rung(other, tmp_path / "cards-b")
+    after = seen_of_the_lower_rung(other, tmp_path / "cards-b", front)
     first = "sets/trial-000.safetensors"
     assert (tmp_path / "a" / first).read_bytes() != (other / first).read_bytes(), "nothing changed"
     assert any(value for name, value in before.items() if name.endswith("checks"))
@@ -74,20 +75,22 @@ def check_a_rung_owes_nothing_to_those_above(tmp_path) -> None:
     assert not changed, f"these of rung 1 changed with rung 0: {changed}"
 
 
-def test_a_rung_owes_nothing_to_those_above(tmp_path):
-    check_a_rung_owes_nothing_to_those_above(tmp_path)
+@pytest.mark.parametrize("front", ["curve", "apart"])
+def test_a_rung_owes_nothing_to_those_above(tmp_path, front):
+    check_a_rung_owes_nothing_to_those_above(tmp_path, front)
 
 
 @pytest.mark.parametrize(
-    "plant",
+    ("plant", "front"),
     [
-        planted.the_largest_rungs_teacher_for_all,
-        planted.the_largest_rungs_normalisation_for_all,
-        planted.the_largest_rungs_transfer_for_all,
+        (planted.the_largest_rungs_curve_for_all, "curve"),
+        (planted.the_largest_rungs_teacher_for_all, "curve"),
+        (planted.the_largest_rungs_transfer_for_all, "curve"),
+        (planted.the_largest_rungs_normalisation_for_all, "apart"),
     ],
-    ids=lambda plant: plant.__name__,
+    ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_study_in_which_rungs_mix_is_caught(plant, tmp_path, monkeypatch):
+def test_a_study_in_which_rungs_mix_is_caught(plant, front, tmp_path, monkeypatch):
     plant(monkeypatch)
     with pytest.raises(AssertionError, match="of rung 1 changed"):
-        check_a_rung_owes_nothing_to_those_above(tmp_path)
+        check_a_rung_owes_nothing_to_those_above(tmp_path, front)
