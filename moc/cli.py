@@ -127,6 +127,29 @@ def study(
 
 
 @app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The study file.")],
+    profile: Profile = None,
+    runs: Runs = _RUNS,
+) -> None:
+    """Try a study file out: its data, shapes and budget. Nothing is run, paid for or written."""
+    from moc.study.config import load_config
+    from moc.study.context import StudyContext
+    from moc.study.reporter import Console
+
+    config = load_config(file, profile=profile)
+    context = StudyContext.try_out(config, runs / config.name, Console())
+    info, per_class = context.info, config.condense.images_per_class
+    recipes = f", {len(config.recipes)} recipes to choose from" if config.search.choices else ""
+    typer.echo(
+        f"{config.name} can run: {info.count} records of shape {info.shape} in "
+        f"{len(info.classes)} classes, condensed to {per_class} a class; {config.planned_trials} "
+        f"trials on {config.rung_count} rungs{recipes}; objectives: "
+        f"{', '.join(config.objectives)}."
+    )
+
+
+@app.command()
 def front(
     study: Study = None,
     runs: Runs = _RUNS,
@@ -244,7 +267,10 @@ def ledger(
         config = parse_config(record.config, where=str(record.folder))
     for line in record.privacy if record else ():
         typer.echo(f"- {line}")
-    shared, records = data_set_ledger(config), ledger_of(config, None).private_records
+    shared, records = (
+        data_set_ledger(config),
+        ledger_of(config, None).private_records,
+    )
     if budget is not None:
         shared.declare(records, Budget(epsilon=budget, delta=delta))
     for line in shared.describe(records):

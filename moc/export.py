@@ -230,6 +230,7 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
             "classes": list(info.classes),
             "mean": list(info.mean),
             "std": list(info.std),
+            "taken": list(info.taken),
         },
         "synthetic": {
             "records": len(synthetic),
@@ -246,8 +247,16 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
         "masking": checks_of_set(study, trial.number),
         "curve": curve_rows(curve) if (curve := curve_of(study, trial.name)) else [],
         "privacy": _privacy(study, trial),
-        "settings": study.config,
+        "settings": _settings(study),
     }
+
+
+def _settings(study: StudyRecord) -> dict[str, Any]:
+    """The study's settings, but for where its data lie."""
+    data = dict(study.config["data"])
+    for key in ("source", "public_source"):
+        data[key] = data[key] and {"kind": data[key]["kind"]}
+    return {**study.config, "data": data}
 
 
 def _both(scores: Scores, report: Scores | None) -> dict[str, dict[str, list[float | None]] | None]:

@@ -109,7 +109,12 @@ def _config(*, private: bool, trials: int, more: tuple[str, ...]):
     tables = {
         "name": "demo" if private else "demo-open",
         "seed": 7,
-        "data": {"source": "digits", "validation": 200, "test": 200},
+        "data": {
+            "source": "digits",
+            "validation": 200,
+            "test": 200,
+            "public": ["validation", "test"],
+        },
         "objectives": objectives | {name: {} for name in more},
         "condense": {"images_per_class": 3, "front": "apart"},
         "search": {"engine": "sobol", "trials": max(trials, 1)},

@@ -17,6 +17,7 @@ from moc.attacks.base import ATTACKS
 from moc.attacks.threat import Threat
 from moc.condense.scalarise import SCALARISERS
 from moc.condense.settings import CondenseSettings, PoolSettings
+from moc.data.declared import Declared
 from moc.data.decoder import Decoder
 from moc.data.sources import SOURCES
 from moc.discrepancies.base import DISCREPANCIES, LOSSES
@@ -37,6 +38,7 @@ from moc.study.executors.base import EXECUTORS
 TABLES: dict[str, type[BaseModel]] = {
     "": StudyConfig,
     "[data]": DataTable,
+    "[data.declared]": Declared,
     "[threat]": Threat,
     "[privacy]": PrivacySettings,
     "[[rounds]]": Round,

@@ -202,6 +202,7 @@ def test_the_library_prints_nothing():
 
 LONG = {
     "cli": "one command line",
+    "privacy.ledger": "the one place that opens records, and all that it refuses",
     "study.config": "every table of a study file",
     "study.context": "everything that a study makes of its settings",
     "views.mlflow": "all of MLflow is in it",

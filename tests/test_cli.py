@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fake_study import fake_study
@@ -34,8 +35,23 @@ def invoke(*arguments):
 
 def test_help_names_every_command():
     text = invoke("--help").output
-    for command in ("study", "front", "choose", "export", "ledger", "audit", "ui"):
+    for command in ("study", "check", "front", "choose", "export", "ledger", "audit", "ui"):
         assert command in text
+
+
+def test_check_tries_a_study_out_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOC_LEDGER", str(tmp_path / "ledger.jsonl"))
+    file = Path(__file__).parents[1] / "studies" / "digits.toml"
+    result = invoke("check", file, "--runs", tmp_path / "runs")
+    assert "1000 records of shape (1, 8, 8) in 10 classes" in " ".join(result.output.split())
+    assert "24 trials on 4 rungs" in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())
+    large = tmp_path / "large.toml"
+    more = "images_per_class = 10\ndecoder = {multi_formation = 9}"
+    large.write_text(file.read_text().replace("images_per_class = 10", more))
+    wrong = invoke("check", large, "--runs", tmp_path / "runs")
+    assert "give it at least 810" in str(wrong.exception)
+    assert [one.name for one in tmp_path.iterdir()] == ["large.toml"]
 
 
 def test_front_as_json_has_a_row_for_each_trial_of_the_front(runs):

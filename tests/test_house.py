@@ -80,7 +80,8 @@ def study_file(tmp_path):
 
 def moc(*arguments, path, folder):
     """The command line of the moc that `path` leads to."""
-    environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
+    places = os.pathsep.join([str(path), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "moc.cli", *map(str, arguments)],
         cwd=folder,

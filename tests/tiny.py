@@ -8,7 +8,14 @@ TINY: dict[str, Any] = {
     "name": "tiny",
     "seed": 3,
     "executor": {"kind": "local", "workers": 1},
-    "data": {"source": "digits", "train": 300, "validation": 60, "test": 60, "reference": 150},
+    "data": {
+        "source": "digits",
+        "train": 300,
+        "validation": 60,
+        "test": 60,
+        "reference": 150,
+        "public": ["validation", "test", "reference"],
+    },
     "evidence": {"kind": "samples", "networks": ["convnet2-w8"], "batch": 32},
     "objectives": {
         "error": {},

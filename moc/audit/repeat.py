@@ -16,7 +16,8 @@ from moc.networks.network import Network
 from moc.networks.train import train
 from moc.privacy.ledger import Ledger
 from moc.study.config import StudyConfig
-from moc.study.context import StudyContext, budget_of, device_of, parts_of, threads_of
+from moc.study.context import StudyContext, budget_of, device_of, threads_of
+from moc.study.division import parts_of
 from moc.study.reporter import Reporter, Silent
 
 

@@ -10,7 +10,8 @@ from moc.audit.release import audit_round
 from moc.errors import StudyError
 from moc.privacy.ledger import Ledger
 from moc.study.config import StudyConfig
-from moc.study.context import StudyContext, budget_of, parts_of
+from moc.study.context import StudyContext, budget_of
+from moc.study.division import parts_of
 from moc.study.reporter import Silent
 
 

@@ -11,6 +11,7 @@ from moc.data.vault import RealData
 from moc.errors import DataError
 
 _CHANNELS = (1, 3)
+_ROUNDING = 1e-5  # what resizing in float32 leaves outside [0, 1] at most
 
 
 def to_real(
@@ -58,14 +59,24 @@ def to_real(
 
 
 def to_records(x: np.ndarray, *, where: str) -> Tensor:
-    """Bring records to (n, C, H, W) or (n, D), uint8 or float32; values are not changed.
+    """Bring records to (n, C, H, W) or (n, D), uint8 or float32.
+
+    Booleans become 0 and 1, and floats that rounding left outside [0, 1] are clamped.
 
     Raises:
         DataError: If layout or type of number are none that `moc.data.sources.npz` describes.
     """
+    if x.dtype == np.bool_:
+        x = x.astype(np.float32)
+    if x.dtype == np.uint8 and x.size and x.max() == 1:
+        raise DataError(
+            f"{where}: uint8 records stand for 0..255, and none of these exceeds 1, so that they "
+            "would be read as black; save them as booleans, or as floats in [0, 1]."
+        )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataError(
-            f"{where}: uint8 records, or floats in [0, 1], expected, found {x.dtype}; convert them."
+            f"{where}: bool or uint8 records, or floats in [0, 1], expected, found {x.dtype}; "
+            "convert them."
         )
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(
@@ -76,9 +87,12 @@ def to_records(x: np.ndarray, *, where: str) -> Tensor:
         x = x[:, None]
     if x.ndim == 4:
         x = _channels_first(x, where=where)
-    dtype = np.uint8 if x.dtype == np.uint8 else np.float32
+    if x.dtype == np.uint8:
+        return torch.from_numpy(np.array(x, order="C"))
     with np.errstate(over="ignore"):  # out of range either way, which RealData reports
-        return torch.from_numpy(np.array(x, dtype=dtype, order="C"))
+        values = torch.from_numpy(np.array(x, dtype=np.float32, order="C"))
+    near = (values > -_ROUNDING) & (values < 1 + _ROUNDING)
+    return torch.where(near, values.clamp(0, 1), values)
 
 
 def scaled(x: np.ndarray, bounds: tuple[float, float] | None, *, where: str) -> np.ndarray:

@@ -34,8 +34,12 @@ def save_tensors(
     info: DataInfo,
     decoder: Decoder,
     extra: Mapping[str, Any] | None = None,
+    mode: int = 0o666,
 ) -> Path:
-    """Write tensors, as float32, with their description: readers see the whole file or none."""
+    """Write tensors, as float32, with their description: readers see the whole file or none.
+
+    `mode` says who may read it, less what the process masks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # One entry only: the library writes several in no fixed order, and equal sets are equal files.
     described = Description(info=info, decoder=decoder, extra=dict(extra or {}))
@@ -43,7 +47,7 @@ def save_tensors(
     part = path.with_suffix(path.suffix + ".part")
     stored = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
     # As bytes, not by safetensors' own writer, which gives files to their owner alone.
-    with part.open("wb") as file:
+    with open(part, "wb", opener=lambda name, how: os.open(name, how, mode)) as file:
         file.write(save(stored, metadata=meta))
         file.flush()
         os.fsync(file.fileno())
@@ -83,10 +87,16 @@ def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Description]
     return tensors, described
 
 
-def save_set(synthetic: SyntheticSet, path: Path) -> Path:
-    """Write a set to `path` atomically: readers see the whole file or none."""
+def save_set(synthetic: SyntheticSet, path: Path, *, mode: int = 0o666) -> Path:
+    """Write a set to `path` atomically: readers see the whole file or none.
+
+    Args:
+        synthetic: The set.
+        path: Where.
+        mode: Who may read it, less what the process masks; 0o600 for its owner alone.
+    """
     tensors = {"x": synthetic.x, "labels": synthetic.labels}
-    return save_tensors(tensors, path, info=synthetic.info, decoder=synthetic.decoder)
+    return save_tensors(tensors, path, info=synthetic.info, decoder=synthetic.decoder, mode=mode)
 
 
 def load_set(path: Path) -> SyntheticSet:

@@ -8,7 +8,7 @@ of T.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 from weakref import WeakKeyDictionary
@@ -57,11 +57,16 @@ class RealData:
         raise TypeError("Sealed records cannot be copied out of the process that loaded them.")
 
     def split(self, sizes: Sequence[int], *, seed: int) -> tuple[RealData, ...]:
-        """Split into disjoint parts of the given sizes, by a public random permutation.
+        """Split into disjoint parts of the given sizes, in an order fixed by content and seed.
+
+        Records are put in the order of their digests under the seed, which is as good as random.
+        Neither the order of the file nor the form of its values counts, copies of a record come
+        together, and where one is added or removed those behind it move by one place: all else
+        stays in its part.
 
         Args:
             sizes: Number of records in each part; their sum may be less than N.
-            seed: Public seed of the permutation.
+            seed: Public seed of the order.
 
         Raises:
             DataError: If more records are asked for than there are.
@@ -72,7 +77,8 @@ class RealData:
                 f"there are {self.info.count}. Ask for smaller parts."
             )
         records = _divided(self)
-        order = torch.randperm(len(records.y), generator=torch.Generator().manual_seed(seed))
+        keys = [hashlib.sha256(b"%d " % seed + one).digest() for one in record_digests(records)]
+        order = torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.int64)
         chunks = order[: sum(sizes)].split(list(sizes))
         return tuple(
             RealData(
@@ -103,20 +109,46 @@ class RealData:
             declared: What to declare as their number: a constant, whatever was removed.
         """
         records = _divided(self)
-        left = object.__new__(RealData)
-        left.info = replace(self.info, count=declared)
-        seal(left, Records(x=records.x[kept], y=records.y[kept]))
-        return left
+        left = Records(x=records.x[kept], y=records.y[kept])
+        return _sealed(replace(self.info, count=declared), left)
+
+    def described(self, info: DataInfo) -> RealData:
+        """The same records under other public facts, of the same shape and number."""
+        return _sealed(info, _divided(self))
+
+
+def _sealed(info: DataInfo, records: Records) -> RealData:
+    """Records that were checked before, sealed again."""
+    data = object.__new__(RealData)
+    data.info = info
+    seal(data, records)
+    return data
 
 
 def record_digests(records: Records, *, labelled: bool = True) -> list[bytes]:
-    """SHA-256 of every record, with its label or not, values counted to 16 bits."""
-    values = (as_unit(records.x).double() * 65535).round().to(torch.int32)
-    rows = zip(values.flatten(1).numpy(), records.y.tolist(), strict=True)
-    return [
-        hashlib.sha256((b"%d " % label if labelled else b"") + row.tobytes()).digest()
-        for row, label in rows
-    ]
+    """SHA-256 of every record, with its label if so asked, values counted to 16 bits."""
+    digests = []
+    for x, y in zip(records.x.split(1000), records.y.split(1000), strict=True):
+        values = (as_unit(x).double() * 65535).round().to(torch.int32).flatten(1).numpy()
+        for row, label in zip(values, y.tolist(), strict=True):
+            prefix = b"%d " % label if labelled else b""
+            digests.append(hashlib.sha256(prefix + row.tobytes()).digest())
+    return digests
+
+
+def copies(parts: Mapping[str, RealData]) -> dict[str, Tensor]:
+    """Which records (n,), bool, of each part stand in a part before it, whatever their label.
+
+    In the first part, T, also those that are copies of one before them.
+    """
+    found, seen = dict[str, Tensor](), set[bytes]()
+    for name, data in parts.items():
+        rows, before = [], set(seen)
+        for one in record_digests(unseal(data), labelled=False):
+            rows.append(one in (before if found else seen))
+            seen.add(one)
+        found[name] = torch.tensor(rows, dtype=torch.bool)
+    return found
 
 
 _VAULT: WeakKeyDictionary[RealData, Records] = WeakKeyDictionary()

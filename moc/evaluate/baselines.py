@@ -56,18 +56,29 @@ def select(
     needed = per_class * decoder.tiles
     pick = _PICKS["random" if name == DECODED else name]
     generator = torch.Generator().manual_seed(seed)
+    require_enough(y, info, needed)
     x, chosen = as_unit(x), []
-    for label, title in enumerate(info.classes):
+    for label in range(len(info.classes)):
         rows = (y == label).nonzero().squeeze(1)
-        if len(rows) < needed:
-            raise DataError(
-                f"Baseline {name} needs {needed} records of each class; class {title!r} has "
-                f"{len(rows)}. Give it more records or ask for fewer images a class."
-            )
         chosen.append(rows[pick(x[rows].flatten(1), needed, generator)])
     records = x[torch.cat(chosen)]
     labels = one_hot(balanced_labels(per_class, len(info.classes)), len(info.classes))
     return SyntheticSet(info=info, x=decoder.pack(records), labels=labels, decoder=decoder)
+
+
+def require_enough(y: Tensor, info: DataInfo, needed: int) -> None:
+    """Refuse labels (n,) that some class has fewer than `needed` of.
+
+    Raises:
+        DataError: If there is such a class.
+    """
+    for label, title in enumerate(info.classes):
+        if (found := int((y == label).sum())) < needed:
+            raise DataError(
+                f"Baselines of real images need {needed} records of each class; class {title!r} "
+                f"has {found}. Give them more records (`reference` in [data], or of T in an open "
+                "study without it) or ask for fewer images a class."
+            )
 
 
 def _random(x: Tensor, count: int, generator: Generator) -> Tensor:

@@ -24,6 +24,7 @@ class Journal:
         begun: Names of the draws that an access was begun with, by key.
         draws: Names of all draws.
         used: How many mechanisms of an access have been used, by key.
+        data: Fingerprints of the records that everything is about, by name; None if not known.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -39,6 +40,7 @@ class Journal:
         self.begun: dict[str, list[str]] = {}
         self.draws: set[str] = set()
         self.used: dict[str, int] = {}
+        self.data: dict[str, str] | None = None
         self._path = path
         self._size = 0  # bytes of the whole lines that this object knows
         if path is not None and path.exists():
@@ -60,6 +62,10 @@ class Journal:
         """Note that one mechanism of an access is used."""
         self._add({"event": "used", "key": key, "draw": draw})
 
+    def hold(self, data: dict[str, str]) -> None:
+        """Note which records everything is about."""
+        self._add({"event": "data", "key": "data", "data": data})
+
     def _add(self, event: dict[str, Any]) -> None:
         line = json.dumps(event, allow_nan=False)
         if self._path is not None:
@@ -68,7 +74,7 @@ class Journal:
 
     def _append(self, path: Path, line: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        with open(path, "ab", opener=lambda name, how: os.open(name, how, 0o600)) as file:
             if b"\n" in path.read_bytes()[self._size :]:
                 raise PrivacyError(
                     f"Another process wrote to {path}. Let only one work on a study."
@@ -106,5 +112,7 @@ class Journal:
             self.finished.add(key)
         elif kind == "used":
             self.used[key] = self.used.get(key, 0) + 1
+        elif kind == "data":
+            self.data = dict(event["data"])
         else:
             raise ValueError(kind)

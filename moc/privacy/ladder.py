@@ -97,8 +97,8 @@ class PrivacySettings(BaseModel):
         tier: How noise is drawn.
         ledger: File where all studies of the same records add up; else the one that MOC_LEDGER
             names, else one beside the data and one of the user's own.
-        scoring: Share of the budget, as 1/σ², that pays for scores on private held-out records; 0
-            declares these records public. The release has the rest.
+        scoring: Share of the budget, as 1/σ², that pays for scores on private validation records;
+            0 where [data] declares them public. The release has the rest.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

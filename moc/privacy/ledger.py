@@ -69,6 +69,21 @@ class Ledger:
         self._owned[name] = (data, public)
         return data.info
 
+    def hold(self) -> tuple[str, ...]:
+        """Hold this ledger to the content of the records that it owns, if it is held to none yet.
+
+        What it is held to stays in its file, which is its owner's alone: a fingerprint confirms
+        whoever has a candidate for T.
+
+        Returns:
+            Names of records that are others than those that it was held to before.
+        """
+        found = {name: data.fingerprint() for name, (data, _) in self._owned.items()}
+        if self._journal.data is None and not any(one.kind == "gaussian" for one in self.accesses):
+            self._journal.hold(found)
+        known = self._journal.data or {}
+        return tuple(name for name in {**known, **found} if known.get(name) != found.get(name))
+
     def read(self, access: Access) -> Records:
         """Pay for an access and return the records. For `moc.privacy` and `moc.evidence` only.
 

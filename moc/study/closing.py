@@ -40,8 +40,8 @@ class Closing:
         """Score real images of the same budget by the same protocol, on the same records.
 
         They are chosen from T itself in an open study and from records declared public in a
-        private one. A study that pays for scores has none: its held-out records are for trials
-        only.
+        private one, which has none without them. A study that pays for scores has none either:
+        its validation records are for trials only.
         """
         reference, decoder = self.context.reference, self.config.condense.decoder
         if reference is None or self.config.pays_for_scores:
@@ -59,7 +59,7 @@ class Closing:
                 seed=self.config.seed,
                 decoder=decoders[name],
             )
-            save_set(chosen, self.context.folder / set_path(name))
+            save_set(chosen, self.context.folder / set_path(name), mode=0o600)
         kinds = [kind for kind in ("validation", "test") if kind in self.context.held_out]
         jobs = [self.work.score(name, kind) for name in names for kind in kinds]
         found: dict[str, dict[str, dict[str, list[float]]]] = {}

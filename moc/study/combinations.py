@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moc.evidence.base import missing
 from moc.evidence.kinds import EVIDENCE, EvidencePart
+from moc.study.division import public_parts
 
 if TYPE_CHECKING:
     from moc.study.config import StudyConfig
@@ -30,6 +31,7 @@ def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         "epsilon" in objectives and not private,
         "The objective 'epsilon' is the budget of a private study; add [privacy], or remove it.",
     )
+    yield from _scored(config)
     kinds = [kind for kind, part in EVIDENCE.parts.items() if part.private in (None, private)]
     yield (
         evidence.private not in (None, private),
@@ -71,6 +73,23 @@ def _choices(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         bool(choices) and not all(one.on_curves for one in config.recipes),
         "[search.choices] need a curve for each recipe: two losses or more in [objectives], and "
         "front = 'curve' in [condense].",
+    )
+
+
+def _scored(config: StudyConfig) -> Iterator[tuple[bool, str]]:
+    """What steers the search of a private study is public, or paid for."""
+    private, paid = config.privacy is not None, config.pays_for_scores
+    public = "validation" in public_parts(config)
+    yield (
+        private and not paid and not public,
+        "Validation records steer the search of this private study, and nothing says that they may "
+        "be read: write public = ['validation'] in [data] if they are public (name 'test' and "
+        "'reference' too where those are), or pay for scores with scoring = 0.2 in [privacy].",
+    )
+    yield (
+        private and paid and public,
+        "[privacy] scoring pays for scores on validation records, which [data] declares public: "
+        "they cost nothing, so remove one of the two.",
     )
 
 

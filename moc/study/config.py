@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
 
 from moc.attacks.threat import Threat
 from moc.condense.settings import CondenseSettings
+from moc.data.declared import NOTHING, Declared
 from moc.data.sources import SOURCES, Source
 from moc.discrepancies.base import Discrepancy
 from moc.discrepancies.feature_mean import FeatureMean
@@ -41,17 +42,23 @@ from moc.study.executors.local import Local
 class _Table(BaseModel):
     """A table of a study file: unknown keys are refused, so that a typing error is seen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
 
 class DataTable(_Table):
-    """`[data]`: where records come from and how they are divided.
+    """`[data]`: where records come from, how they are divided, and which of them are public.
 
-    The division is a public random permutation. In a private study reference records, and unless
-    `[privacy]` says otherwise the held-out ones, are declared public by whoever writes the file.
+    Content and `split_seed` fix the division. In a private study every part is protected but those
+    that are declared public here: what else is kept apart from T is then not read, or paid for.
 
     Attributes:
         source: Part.
+        declared: Table.
+        public: Which of `reference`, `validation` and `test` are public.
+        public_source: Part: another source, public as a whole, that all parts but T come from.
+        split_seed: Public seed of the division, apart from that of the study.
+        duplicates: Copies of records of T, in T or another part: `refuse` them, `drop` them, or
+            `keep` them, where k copies cost k times epsilon and what is public is not protected.
         train: Records of T; all that the others leave if left out.
         reference: Records for baselines, and for transfer in a private study; none without it.
         validation: Records that steer the search.
@@ -59,6 +66,11 @@ class DataTable(_Table):
     """
 
     source: Annotated[Source, SOURCES]
+    declared: Declared = NOTHING
+    public: tuple[Literal["reference", "validation", "test"], ...] = ()
+    public_source: Annotated[Source, SOURCES] | None = None
+    split_seed: int = Field(default=0, ge=0, lt=2**63)
+    duplicates: Literal["refuse", "drop", "keep"] = "refuse"
     train: int | None = Field(default=None, gt=0)
     reference: int = Field(default=0, ge=0)
     validation: int = Field(gt=0)
@@ -117,7 +129,7 @@ class StudyConfig(_Table):
 
     Attributes:
         name: Names the folder under `runs` and the experiment in MLflow.
-        seed: Public seed of everything but noise: division, networks, starts, search.
+        seed: Public seed of everything but noise and the division: networks, starts, search.
         device: `cpu`, `cuda`, or `auto`.
         threads: Of torch in every process; as many as there are cores to share if left out.
         data: Table.

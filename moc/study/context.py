@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from moc.data.storage import load_set, save_set
 from moc.data.vault import RealData
 from moc.discrepancies.base import Loss, LossContext
 from moc.errors import StudyError
+from moc.evaluate.baselines import require_enough
 from moc.evaluate.measure import Measure
 from moc.evaluate.protocols.base import describe
 from moc.evaluate.scores import Estimate, Scores
@@ -39,6 +40,7 @@ from moc.privacy.ladder import Ladder
 from moc.privacy.ledger import Ledger
 from moc.privacy.release import Collection, draw
 from moc.study.config import StudyConfig
+from moc.study.division import describe_parts, parts_of, public_parts
 from moc.study.jobs import Recipe, WorkerContext
 from moc.study.reporter import Reporter
 
@@ -73,32 +75,14 @@ def budget_of(config: StudyConfig) -> Budget | None:
     return Budget(epsilon=p.epsilons[0], delta=p.delta) if p else None
 
 
-def parts_of(config: StudyConfig) -> dict[str, RealData]:
-    """T and what else the records are divided into, sealed."""
-    d = config.data
-    whole = d.source.load("train")
-    separate = d.source.load("test") if d.source.has_test else None
-    sizes = {"reference": d.reference, "validation": d.validation}
-    if separate is None:
-        sizes["test"] = d.test
-    left = max(len(whole) - sum(sizes.values()), 1)
-    sizes = {"train": d.train or left, **{name: size for name, size in sizes.items() if size}}
-    parts = dict(zip(sizes, whole.split(list(sizes.values()), seed=config.seed), strict=True))
-    if separate is not None:
-        parts["test"] = separate.split([d.test], seed=config.seed)[0]
-    return parts
-
-
-def ledger_of(config: StudyConfig, path: Path | None) -> Ledger:
+def ledger_of(
+    config: StudyConfig, path: Path | None, parts: Mapping[str, RealData] | None = None
+) -> Ledger:
     """The ledger of a study, at `path`, with its records handed over; nothing is read yet."""
-    parts, p = parts_of(config), config.privacy
+    parts = parts_of(config) if parts is None else parts
     ledger = Ledger(budget_of(config), path=path, data_set=data_set_ledger(config))
-    declared = p is not None and p.scoring == 0
-    ledger.own("train", parts["train"])
-    ledger.own("validation", parts["validation"], public=declared)
-    ledger.own("test", parts["test"], public=declared)
-    if "reference" in parts:
-        ledger.own("reference", parts["reference"], public=p is not None)
+    for name, part in parts.items():
+        ledger.own(name, part, public=name in public_parts(config))
     return ledger
 
 
@@ -131,17 +115,48 @@ class StudyContext:
 
     @classmethod
     def load(cls, config: StudyConfig, folder: Path, reporter: Reporter) -> StudyContext:
+        """Try the study out, and hold it to its records.
+
+        Raises:
+            MocError: If something does not fit, or the records are not those that it was begun on.
+        """
+        context = cls.try_out(config, folder, reporter)
+        context.hold()
+        if spent := context.ledger.spent_before():
+            reporter.say(f"What studies of these records have spent so far: {spent}")
+        return context
+
+    @classmethod
+    def try_out(cls, config: StudyConfig, folder: Path, reporter: Reporter) -> StudyContext:
         """Load the records, hand them to the ledger of `folder`, and try what needs none of them.
+
+        Nothing is read through the ledger, paid for, or written.
 
         Raises:
             MocError: If the data cannot be loaded, or settings do not go with their shape.
         """
-        ledger = ledger_of(config, folder / "privacy.jsonl")
+        parts = parts_of(config)
+        ledger = ledger_of(config, folder / "privacy.jsonl", parts)
+        reporter.say(describe_parts(config, parts))
         context = cls(config, ledger, folder=folder, reporter=reporter)
         context.rehearse()
-        if spent := context.ledger.spent_before():
-            reporter.say(f"What studies of these records have spent so far: {spent}")
         return context
+
+    def hold(self) -> None:
+        """Hold the study to the content of its records, T and every other part.
+
+        Raises:
+            MocError: If they are not those that it was begun with, or too few for its baselines.
+        """
+        if changed := self.ledger.hold():
+            raise StudyError(
+                f"{self.folder} holds a study of other records (they differ in: "
+                f"{', '.join(changed)}), and a study is never continued on other data. Bring them "
+                "back, or give the study another name."
+            )
+        if self.reference is not None and not self.config.pays_for_scores:
+            condense = self.config.condense
+            require_enough(self.reference[1], self.info, condense.records_per_class)
 
     def rehearse(self) -> None:
         """Build what depends on the records' shape, before a record is read or paid for.
@@ -377,7 +392,8 @@ class StudyContext:
                 noise_multiplier=config.privacy.score_noise(self._planned_scores),
                 tier=config.privacy.tier,
             )
-        if config.pays_for_scores or not e.report_replicates:
+        shown = config.privacy is None or self.ledger.is_public("test")
+        if not shown or not e.report_replicates:
             return {"validation": validation}
         test = HeldOut(self.ledger, "test")
         return {
@@ -389,9 +405,10 @@ class StudyContext:
     @cached_property
     def reference(self) -> tuple[Tensor, Tensor] | None:
         """Records and labels that baselines are selected from; None for no baselines."""
-        if self.config.data.reference:
-            return reference_records(self.ledger, "reference")
-        return None if self.config.privacy else reference_records(self.ledger, "train")
+        name = "reference" if self.config.data.reference else "train"
+        if self.config.privacy is not None and name not in public_parts(self.config):
+            return None
+        return reference_records(self.ledger, name)
 
     def complete(self, found: Scores, facts: Facts) -> dict[str, Estimate]:
         """Measured scores and those known exactly, in the order of the objectives.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from moc.errors import StudyError
+from moc.privacy.ledger import Ledger
 from moc.study.closing import Closing
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext, threads_of
@@ -41,14 +43,21 @@ def run_study(
         The finished study.
 
     Raises:
-        StudyError: If the folder holds a study of other settings, or another process runs it.
+        StudyError: If the folder holds a study of other settings or other data, or another process
+            runs it.
     """
-    reporter = reporter or Silent()
-    folder.mkdir(parents=True, exist_ok=True)
+    reporter, known = reporter or Silent(), folder.exists()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(folder), threads_of(config):
+        start_afresh(folder)
         refuse_other_settings(config, folder)
         if StudyLedger(folder / "study.jsonl").find("finished") is None:
-            context = StudyContext.load(config, folder, reporter)
+            try:
+                context = StudyContext.load(config, folder, reporter)
+            except BaseException:
+                if not known:
+                    shutil.rmtree(folder)
+                raise
             write_settings(config, folder)
             with Worklist(context) as work:
                 _Run(context, work).all(on_batch)
@@ -119,6 +128,17 @@ class _Run:
             on_batch(study)
 
 
+def start_afresh(folder: Path) -> None:
+    """Forget what a study left that has made nothing and paid for nothing yet."""
+    paid = any(
+        one.kind == "gaussian" for one in Ledger(None, path=folder / "privacy.jsonl").accesses
+    )
+    made = StudyLedger(folder / "study.jsonl").find("condensed") is not None
+    if not (paid or made or any(folder.glob("release-*"))):
+        for name in ("config.json", "study.jsonl", "privacy.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+
+
 def refuse_other_settings(config: StudyConfig, folder: Path) -> None:
     """Check that a folder holds no study of other settings.
 
@@ -134,8 +154,8 @@ def refuse_other_settings(config: StudyConfig, folder: Path) -> None:
     if changed:
         raise StudyError(
             f"{folder} holds a study with other settings (they differ in: {', '.join(changed)}). "
-            "A study is never continued under new settings: give it another name, or remove the "
-            "folder (its privacy budget stays spent)."
+            f"A study is never continued under new settings: give it another name, or remove the "
+            f"folder{' (its privacy budget stays spent)' if known.get('privacy') else ''}."
         )
 
 

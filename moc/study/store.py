@@ -274,11 +274,10 @@ def _curve(event: Mapping[str, Any]) -> RobustnessCurve:
 
 
 def _unexamined(config: Mapping[str, Any], ledger: StudyLedger) -> str:
-    if config["privacy"] and config["privacy"]["scoring"]:
-        return (
-            "the held-out records are private and their scores are paid for, so that none may be "
-            "shown to an attack"
-        )
+    data, paid = config["data"], (config["privacy"] or {}).get("scoring")
+    if config["privacy"] and "test" not in data["public"] and not data["public_source"]:
+        how = " and their scores are paid for" if paid else ""
+        return f"the held-out records are private{how}, so that none may be shown to an attack"
     if config["evaluate"]["report_replicates"] == 0:
         return "the study measures nothing on test records (report_replicates = 0)"
     if ledger.find("finished") is None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moc.data.declared import FACTS
 from moc.evaluate.scores import Estimate
 from moc.objectives.base import Objective, read_objectives
 from moc.views.words import (
@@ -125,8 +126,17 @@ def _shapes(card: dict[str, Any]) -> str:
     return (
         f"`x` ({n}, {shape}) holds values in [0, 1], `labels` ({n}, {len(data['classes'])}) label "
         f"distributions.{tiles} Networks were trained on (x - mean) / std with the public "
-        f"constants mean {data['mean']} and std {data['std']}."
+        f"constants mean {data['mean']} and std {data['std']}. {_facts(data['taken'])}"
     )
+
+
+def _facts(taken: Sequence[str]) -> str:
+    """Which public facts were declared and which were taken from the records."""
+    words = {"count": "the number of records", "classes": "the classes", "mean": "mean"}
+    declared = [words.get(fact, fact) for fact in FACTS if fact not in taken]
+    read = [words.get(fact, fact) for fact in taken]
+    off = f" Taken from the records: {', '.join(read)}." if read else ""
+    return f"Declared beforehand, or published: {', '.join(declared)}.{off}"
 
 
 def _scores(card: dict[str, Any]) -> str:

@@ -59,6 +59,7 @@ _WHOLE = "moc.whole"
 _NOTE = "mlflow.note.content"
 _FILE = "sqlite:///"
 _LEDGERS = (".jsonl", ".json", ".toml")
+_PRIVATE = "privacy.jsonl"  # holds fingerprints of T, by which a candidate for it is confirmed
 _BATCH = 100
 """Parameters that MLflow takes at once."""
 
@@ -325,12 +326,13 @@ def _write_study(client: MlflowClient, run: str, study: StudyRecord) -> None:
         if study.on_curves and len(study.weighed) == 2:
             for path in sorted(study.folder.glob("curves/*.safetensors")):
                 curve_sheet(load_curve(path)).save(folder / f"curve-{path.stem}.png")
+        (folder / "privacy.txt").write_text("\n".join(study.privacy) + "\n", encoding="utf-8")
         if study.complete:
             write_page(study, folder / "report.html")
             write_curves(study, folder / CURVES)
         client.log_artifacts(run, name)
     for path in sorted(study.folder.iterdir()):
-        if path.suffix in _LEDGERS:
+        if path.suffix in _LEDGERS and path.name != _PRIVATE:
             client.log_artifact(run, str(path), "ledgers")
 
 

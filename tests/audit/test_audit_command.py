@@ -15,6 +15,7 @@ source = "digits"
 train = 100
 validation = 20
 test = 20
+public = ["validation", "test"]
 [privacy]
 epsilons = [8.0, 4.0]
 [objectives.error]

@@ -19,7 +19,13 @@ from moc.study.reporter import Reporter
 TINY = {
     "name": "tiny",
     "threads": 1,
-    "data": {"source": "digits", "train": 120, "validation": 20, "test": 20},
+    "data": {
+        "source": "digits",
+        "train": 120,
+        "validation": 20,
+        "test": 20,
+        "public": ["validation", "test"],
+    },
     "privacy": {"epsilons": [8.0, 2.0]},
     "rounds": [{"networks": ["convnet2-w8"], "count": 2}],
     "evidence": {"kind": "proxy", "images_per_class": 2, "steps": 2},
@@ -90,6 +96,7 @@ def test_the_command_warns_and_reports(tmp_path):
     path.write_text(
         'name = "tiny"\nthreads = 1\n'
         '[data]\nsource = "digits"\ntrain = 120\nvalidation = 20\ntest = 20\n'
+        'public = ["validation", "test"]\n'
         "[privacy]\nepsilons = [8.0, 2.0]\n"
         '[[rounds]]\nnetworks = ["convnet2-w8"]\ncount = 2\n'
         '[evidence]\nkind = "proxy"\nimages_per_class = 2\nsteps = 2\n'

@@ -25,7 +25,7 @@ from moc.networks.train import train
 from moc.privacy.held_out import reference_records
 from moc.privacy.ledger import Ledger
 from moc.study.config import StudyConfig, parse_config
-from moc.study.context import parts_of
+from moc.study.division import parts_of
 
 if TYPE_CHECKING:
     import argparse

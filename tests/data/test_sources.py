@@ -226,4 +226,5 @@ def test_no_message_shows_a_value_of_a_record_or_a_label(tmp_path, x, y):
 def test_idx_files_are_numbered_by_their_labels_whatever_their_folder_is_called(tmp_path):
     source = SOURCES.make({"kind": "idx", "path": write(tmp_path / "mnist")})
     info = source.load().info
-    assert (info.name, info.classes, info.mean) == ("mnist", ("0", "1", "2"), (0.5,))
+    assert (info.name, info.classes, info.mean) == ("idx", ("0", "1", "2"), (0.5,))
+    assert info.taken == ("count", "classes")

@@ -54,6 +54,7 @@ def test_bad_records_are_refused_in_one_sentence(change, message):
 def test_records_can_be_reached_through_nothing_but_the_vault():
     data = RealData(info=INFO, x=X, y=Y)
     assert [name for name in dir(data) if not name.startswith("__")] == [
+        "described",
         "digests",
         "fingerprint",
         "info",

@@ -17,7 +17,8 @@ source = "digits"
 validation = 300
 test = 300
 """
-PRIVATE = MINIMAL + "[privacy]\nepsilons = [1.0]\n"
+PUBLIC = MINIMAL + "public = ['validation']\n"
+PRIVATE = PUBLIC + "[privacy]\nepsilons = [1.0]\n"
 
 
 def write(tmp_path, text) -> Path:
@@ -81,6 +82,8 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
     [
         (MINIMAL + "[privacy]\nepsilons = [1.0, 2.0]", "largest first"),
         (MINIMAL + "[privacy]\nepsilons = [-1.0]", "positive"),
+        (MINIMAL + "[privacy]\nepsilons = [1.0]", "public = .'validation'.*scoring = 0.2"),
+        (PRIVATE + "scoring = 0.2", "they cost nothing, so remove one of the two"),
         (PRIVATE, r"objectives.robust_error.* needs records.*kind = 'proxy'"),
         (PRIVATE + "[objectives.error]\ndiscrepancy = 'ridge-risk'", "needs second-moments"),
         (

@@ -166,7 +166,11 @@ def test_what_does_not_go_with_the_records_is_refused_before_anything_is_written
     np.savez(path, x=rng.random((600, 5), dtype=np.float32), y=rng.integers(0, 3, 600))
     tables = {
         **PRIVATE,
-        "data": {**TINY["data"], "source": {"kind": "npz", "path": str(path)}},
+        "data": {
+            **TINY["data"],
+            "source": {"kind": "npz", "path": str(path)},
+            "declared": {"classes": 3},
+        },
         "rounds": [{"networks": ["mlp1-w4"], "count": 2}],
         "teacher": {},
         "evaluate": {"replicates": 1},
@@ -191,7 +195,11 @@ def test_a_private_study_of_vectors_runs_with_networks_that_fit_them(tmp_path):
     np.savez(path, x=x.astype(np.float32), y=y)
     tables = {
         **PRIVATE,
-        "data": {**TINY["data"], "source": {"kind": "npz", "path": str(path)}},
+        "data": {
+            **TINY["data"],
+            "source": {"kind": "npz", "path": str(path)},
+            "declared": {"classes": 3},
+        },
         "rounds": [{"count": 2}],
         "teacher": {"steps": 3},
         "evaluate": {"replicates": 1, "protocol": {"kind": "fast", "epochs": 5}},
@@ -276,7 +284,7 @@ def test_paid_scores_stay_within_the_budget_and_leave_the_test_records_alone(tmp
     from moc.views.page import write_page
 
     tables = {**PRIVATE, "privacy": {"epsilons": [8.0, 2.0], "scoring": 0.3}}
-    tables["data"] = {**TINY["data"], "validation": 300}
+    tables["data"] = {**TINY["data"], "validation": 300, "public": []}
     study = study_of(tables, tmp_path / "paid")
     assert study.epsilon == pytest.approx(8.0, abs=0.02)
     assert study.epsilon <= 8.0

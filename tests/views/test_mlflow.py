@@ -166,13 +166,20 @@ def test_an_unfinished_study_says_so_and_has_no_report_yet(folder, uri):
     sync(study, tracking_uri=uri)
     run = runs_by_name(uri)["demo"]
     assert run.data.tags["moc.complete"] == "false"
-    assert artifacts(uri, run) == ["front.json", "front.png", "hypervolume.png", "ledgers"]
+    assert artifacts(uri, run) == [
+        "front.json",
+        "front.png",
+        "hypervolume.png",
+        "ledgers",
+        "privacy.txt",
+    ]
     sync(replace(study, complete=True), tracking_uri=uri)
     assert "report.html" in artifacts(uri, runs_by_name(uri)["demo"])
 
 
 def test_artifacts_are_the_set_its_picture_and_the_ledgers(folder, uri, tmp_path):
     study = fake_study(folder, trials=2)
+    (folder / "privacy.jsonl").write_text("fingerprints\n")
     sync(study, tracking_uri=uri)
     runs, client = runs_by_name(uri), MlflowClient(uri)
     path = client.download_artifacts(
@@ -186,6 +193,11 @@ def test_artifacts_are_the_set_its_picture_and_the_ledgers(folder, uri, tmp_path
         "ledgers/study.jsonl",
     ]
     front = client.download_artifacts(runs["demo"].info.run_id, "front.png", str(tmp_path))
+    words = client.download_artifacts(runs["demo"].info.run_id, "privacy.txt", str(tmp_path))
+    assert tuple(Path(words).read_text().splitlines()) == study.privacy
+    assert b"fingerprints" not in b"".join(
+        Path(name.decode()).read_bytes() for name in contents(uri)[1]
+    )
     assert np.asarray(Image.open(front)).std() > 1
 
 

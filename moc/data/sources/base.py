@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator
 
+from moc.data.declared import NOTHING, Declared
 from moc.data.vault import RealData
 from moc.errors import DataError
 from moc.parts import Family, Part
@@ -28,7 +30,15 @@ UserPath = Annotated[Path, AfterValidator(_expanded)]
 
 
 class Source(Part, ABC):
-    """Where records come from."""
+    """Where records come from.
+
+    Attributes:
+        published: Which of the classes, mean and std that it gives are published constants.
+        records: Published numbers of records, by section.
+    """
+
+    published: ClassVar[tuple[str, ...]] = ()
+    records: ClassVar[Mapping[Section, int]] = {}
 
     @classmethod
     def guess(cls, path: Path) -> Source | None:
@@ -52,18 +62,24 @@ class Source(Part, ABC):
         return path if path is None or path.is_dir() else path.parent
 
     @abstractmethod
-    def read(self, section: Section) -> RealData:
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
         """Load and seal one section; `test` is asked for only where there is one.
+
+        Args:
+            section: Which.
+            classes: Their names, where they are declared; for sources that would otherwise number
+                them after the labels.
 
         Raises:
             DataError: If the data are not as the source describes.
         """
 
-    def load(self, section: Section = "train") -> RealData:
-        """Load and seal one section.
+    def load(self, section: Section = "train", declared: Declared = NOTHING) -> RealData:
+        """Load and seal one section, with what is declared about it.
 
         Raises:
-            DataError: If there is no such section, or the data are not as the source describes.
+            DataError: If there is no such section, or the data are not as the source describes or
+                as declared.
         """
         if section not in get_args(Section):
             raise DataError(f"The section 'train' or 'test' expected, found {section!r}.")
@@ -72,7 +88,12 @@ class Source(Part, ABC):
                 f"The source {self.kind!r} has no test section; load its train section and split "
                 "that instead."
             )
-        return self.read(section)
+        data = self.read(section, declared.names)
+        if section != "train":
+            declared = declared.model_copy(update={"count": None})
+        whole = data.info.count == self.records.get(section)
+        published = (*self.published, *(("count",) if whole else ()))
+        return data.described(declared.applied(data.info, published=published, kind=self.kind))
 
 
 SOURCES: Family[Source] = Family("sources", Source, "moc.data.sources")

@@ -55,7 +55,7 @@ class _Cifar(Source, ABC):
         return True
 
     @override
-    def read(self, section: Section) -> RealData:
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
         names = [name.decode() for name in _table(self.path / self.meta, self.names, list)]
         tables = [self.path / name for name in self.files[section]]
         x = np.concatenate([_table(path, b"data", np.ndarray) for path in tables])

@@ -69,7 +69,7 @@ class Folder(Source):
         return _is_divided(self.path)
 
     @override
-    def read(self, section: Section) -> RealData:
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
         return load_folder(self.path, part=section, size=self.size, colours=self.colours)
 
 

@@ -9,7 +9,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -56,6 +56,10 @@ _KNOWN = {
 }
 
 
+_PUBLISHED = ("classes", "mean", "std")
+_RECORDS: dict[Section, int] = {"train": 60_000, "test": 10_000}  # of both
+
+
 class Idx(Source):
     """A folder of IDX files, gzipped or not, with `train` and `t10k` files.
 
@@ -78,17 +82,19 @@ class Idx(Source):
         return True
 
     @override
-    def read(self, section: Section) -> RealData:
-        return load_idx(self.path, part=section)
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
+        return load_idx(self.path, part=section, classes=classes)
 
 
 class Mnist(Idx):
-    """MNIST, with its published classes and constants."""
+    """MNIST (LeCun et al., 1998), with its published classes and constants."""
 
     kind: Literal["mnist"] = "mnist"
+    published: ClassVar = _PUBLISHED
+    records: ClassVar = _RECORDS
 
     @override
-    def read(self, section: Section) -> RealData:
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
         return load_idx(self.path, part=section, name="mnist")
 
 
@@ -101,6 +107,8 @@ class FashionMnist(Source):
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
     path: UserPath | None = None
+    published: ClassVar = _PUBLISHED
+    records: ClassVar = _RECORDS
 
     @property
     @override
@@ -108,7 +116,7 @@ class FashionMnist(Source):
         return True
 
     @override
-    def read(self, section: Section) -> RealData:
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
         return load_idx(self.folder, part=section, name="fashion_mnist")
 
     @property

@@ -68,8 +68,8 @@ class Npz(Source):
         return not names.isdisjoint(_arrays(self.path))
 
     @override
-    def read(self, section: Section) -> RealData:
-        return load_npz(self.path, part=section, bounds=self.range)
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
+        return load_npz(self.path, part=section, classes=classes, bounds=self.range)
 
 
 def load_npz(

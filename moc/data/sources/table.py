@@ -76,8 +76,8 @@ class Table(Source):
         return self.test is not None
 
     @override
-    def read(self, section: Section) -> RealData:
-        return self.load_table(section)
+    def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
+        return self.load_table(section, classes)
 
     def load_table(self, section: Section, classes: tuple[str, ...] | None = None) -> RealData:
         """Load one section; see `moc.data.sources.base`."""
