@@ -55,7 +55,9 @@ def describe_parts(config: StudyConfig, parts: Mapping[str, RealData]) -> str:
     shown = {name: f"{name} ({len(data)})" for name, data in parts.items()}
     if config.privacy is None:
         return f"Records: {', '.join(shown.values())}. The study is open: nothing is protected."
-    why = "of [data] public_source" if config.data.public_source else "named in [data] public"
+    why = (
+        "of `public_source`" if config.data.public_source else "as `public` in the study file says"
+    )
     open_ones = [words for name, words in shown.items() if name in public]
     closed = [words for name, words in shown.items() if name not in public]
     baselines = (

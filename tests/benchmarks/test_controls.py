@@ -99,7 +99,7 @@ def test_static_images_are_adversarial_within_the_budget(real, network, threat):
     assert size.median() > 0.9 * threat.eps
     assert torch.equal(found.labels, real.labels)
     y = real.labels.argmax(1)
-    assert correct(network, found.x, y).sum() < correct(network, real.x, y).sum() - 10
+    assert correct(network, found.x, y).sum() < correct(network, real.x, y).sum() - 8
 
 
 # Robust features

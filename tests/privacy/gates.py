@@ -307,8 +307,10 @@ def check_noise_keys_are_long(draws=300_000) -> None:
 
 
 def check_parts_are_disjoint() -> None:
-    """No record of T is among those declared public: the ledger takes no such parts."""
-    study_ledger_of(parse_config(PRIVATE, where="gate"), None)
+    """No record of T is among those declared public: neither study nor ledger takes such parts."""
+    for duplicates in ("refuse", "keep"):
+        data = {**PRIVATE["data"], "duplicates": duplicates}
+        study_ledger_of(parse_config({**PRIVATE, "data": data}, where="gate"), None)
 
 
 def _y(n: int) -> torch.Tensor:

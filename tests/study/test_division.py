@@ -93,9 +93,9 @@ def test_nothing_is_public_unless_the_study_file_names_it(file):
     named = config_of(file, private=True, public=["validation", "test"])
     words = describe_parts(named, parts_of(named))
     assert words == (
-        "Public records: validation (20), test (15), named in [data] public. Protected: train "
-        "(45), reference (10). No reference records are public, so there are no baselines of real "
-        "images."
+        "Public records: validation (20), test (15), as `public` in the study file says. "
+        "Protected: train (45), reference (10). No reference records are public, so there are no "
+        "baselines of real images."
     )
     assert "nothing is protected" in describe_parts(config_of(file), parts_of(config_of(file)))
 
@@ -111,7 +111,7 @@ def test_a_public_source_gives_every_part_but_t(file, tmp_path):
     assert len(parts["train"]) == 90
     assert all(parts[name] <= everything for name in SIZES)
     assert not parts["train"] & everything
-    assert "of [data] public_source" in describe_parts(config, parts_of(config))
+    assert "of `public_source`" in describe_parts(config, parts_of(config))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ source = "digits"
 train = 300
 validation = 60
 test = 60
+reference = 150
+public = ["validation", "test", "reference"]
 [privacy]
 epsilons = [8.0, 2.0]
 [objectives.error]
@@ -64,6 +66,7 @@ def test_two_studies_of_one_data_set_print_what_they_compose_to(tmp_path, monkey
 
 def test_scores_that_could_tell_no_sets_apart_are_refused_before_they_are_paid_for(tmp_path):
     tables = {**SHORT, "privacy": {"epsilons": [1.0], "scoring": 0.01}}
+    tables["data"] = {**SHORT["data"], "public": ["test", "reference"]}
     with pytest.raises(StudyError, match=r"Nothing was read: scores on 60 private records carry"):
         run(tables, tmp_path / "study")
     assert not (tmp_path / "study" / "privacy.jsonl").exists()
@@ -80,7 +83,7 @@ def test_the_noise_of_paid_scores_is_said_before_they_are_paid_for(tmp_path):
             lines.append(line)
 
     tables = {**SHORT, "privacy": {"epsilons": [8.0], "scoring": 0.5, "tier": "hardened"}}
-    tables["data"] = {**SHORT["data"], "validation": 300}
+    tables["data"] = {**SHORT["data"], "validation": 300, "public": ["test", "reference"]}
     config = parse_config(tables, where="test")
     context = StudyContext.load(config, tmp_path / "study", Told())
     (line,) = [line for line in lines if line.startswith("Paid scores on 300 private records")]
