@@ -21,6 +21,9 @@ _DRAWS = 256
 _LEAST_ERROR = 1e-3
 """Least standard error of a score: one of 0 stands for few replicates, not for truth."""
 
+_LEAST_NOISE = 1e-3
+"""Least noise of a point, as a share of the variance of all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
@@ -55,8 +58,7 @@ class Expected:
 def expected(study: StudyRecord) -> list[Expected]:
     """The expected scores along every curve of which a set was scored.
 
-    One Gaussian process an objective and rung (Matérn 5/2, a length for each coordinate), whose
-    noise is the scores' own standard errors.
+    One Gaussian process an objective and rung (Matérn 5/2, a length for each coordinate).
     No order is imposed: along a curve the losses fall and rise, scores need not.
 
     Raises:
@@ -115,17 +117,31 @@ def _functions(
     errors: NDArray[np.float64],
     grid: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Draws (draws, G) of a Gaussian process given values (n,) with standard errors."""
+    """Draws (draws, G) of a Gaussian process given values (n,) with standard errors.
+
+    All sets meet the same networks and records, so most of a standard error is common to them: it
+    moves a curve as a whole. What is left of it for each point is estimated, and at most all.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    centre, scale = values.mean(), max(values.std(), errors.mean())
+    common = float(np.sqrt(np.mean(errors**2)))
+    centre, scale = values.mean(), max(values.std(), _LEAST_ERROR)
     lengths: Any = np.full(inputs.shape[1], 0.7)
-    kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(lengths, (0.3, 3.0), nu=2.5)
-    model = GaussianProcessRegressor(kernel, alpha=np.square(errors / scale), random_state=0)
+    smooth = ConstantKernel(1.0, (0.1, 10.0)) * Matern(lengths, (0.3, 3.0), nu=2.5)
+    most = max((common / scale) ** 2, 2 * _LEAST_NOISE)
+    noise = WhiteKernel(most / 2, (_LEAST_NOISE, most))
+    fitted = GaussianProcessRegressor(smooth + noise, random_state=0)
     with warnings.catch_warnings():
         # A bound that is reached is what the bounds are for.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(inputs, (values - centre) / scale)
-    return centre + scale * model.sample_y(grid, _DRAWS, random_state=0).T
+        fitted.fit(inputs, (values - centre) / scale)
+    kernel: Any = fitted.kernel_
+    fixed: Any = None
+    model = GaussianProcessRegressor(kernel.k1, alpha=kernel.k2.noise_level, optimizer=fixed)
+    model.fit(inputs, (values - centre) / scale)
+    draws = centre + scale * model.sample_y(grid, _DRAWS, random_state=0).T
+    generator = np.random.default_rng(0)  # the same for all curves: their errors are common too
+    moved = generator.standard_normal((_DRAWS, 1))
+    return draws + common * (moved - moved.mean())
