@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+import torch
 from privacy import planted
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import PRIVATE, TINY
 
 from moc.export import export_set
+from moc.study.closing import Closing
 from moc.study.config import parse_config
 from moc.study.run import run_study
 
@@ -37,7 +42,8 @@ TABLES = {
 def seen_of_the_lower_rung(folder, out, front) -> dict[str, object]:
     """Sets, scores, checks, curves and cards of every trial of rung 1."""
     tables = {**TABLES, "condense": {**TINY["condense"], "front": front}}
-    study = run_study(parse_config(tables, where="test"), folder)
+    with networks_that_attack() as attacking:
+        study = run_study(parse_config(tables, where="test"), folder)
     found: dict[str, object] = {}
     for trial in study.trials:
         if trial.rung.index != 1:
@@ -46,8 +52,33 @@ def seen_of_the_lower_rung(folder, out, front) -> dict[str, object]:
         found |= {str(file.relative_to(out)): file.read_bytes() for file in made.iterdir()}
         found[f"{trial.name} scores"] = (trial.scores, trial.report, trial.weights, trial.losses)
         found[f"{trial.name} checks"] = [one for one in study.masking if one.trial == trial.number]
+        found[f"{trial.name} attacked from"] = attacking.get(trial.name)
         found[f"{trial.name} curve"] = [one for one in study.curves if one.name == trial.name]
     return found
+
+
+@contextmanager
+def networks_that_attack() -> Iterator[dict[str, list[bytes]]]:
+    """The weights of the networks that attacks on a trial's set are transferred from.
+
+    Their attacks are seen in a check only where they bring another of a few records down.
+    """
+    found: dict[str, list[bytes]] = {}
+    own = Closing._examine
+
+    def examine(self, name, study, number):
+        job = own(self, name, study, number)
+        found[name] = [digest(network) for network in job.transfer]
+        return job
+
+    with pytest.MonkeyPatch.context() as plant:
+        plant.setattr(Closing, "_examine", examine)
+        yield found
+
+
+def digest(network: torch.nn.Module) -> bytes:
+    blocks = [value.detach().numpy().tobytes() for value in network.state_dict().values()]
+    return hashlib.sha256(b"".join(blocks)).digest()
 
 
 def with_another_rung_0(folder, other):
