@@ -11,6 +11,7 @@ from torch import nn
 
 from moc.data.declared import DataInfo
 from moc.errors import StudyError
+from moc.networks.pooling import HalvingPool
 from moc.parts import Family, Part
 
 _SMALL = 16
@@ -66,7 +67,7 @@ class Architecture(Part, ABC):
         channels, height, width = info.shape
         smaller = replace(info, shape=(channels, height // 2, width // 2))
         body, features = self.layers(smaller)
-        return nn.Sequential(nn.AvgPool2d(2), body), features
+        return nn.Sequential(HalvingPool(width), body), features
 
 
 ARCHITECTURES: Family[Architecture] = Family("networks", Architecture, "moc.networks.architectures")

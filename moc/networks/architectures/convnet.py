@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from moc.data.declared import DataInfo
 from moc.networks.architectures.base import Architecture
+from moc.networks.pooling import HalvingPool
 
 _NAME = re.compile(r"convnet([1-9][0-9]*)-w([1-9][0-9]*)(-plain|)")
 
@@ -56,7 +57,7 @@ class ConvNet(Architecture):
                 layers.append(nn.GroupNorm(self.width, self.width))
             layers.append(nn.ReLU())
             if min(height, width) > 1:
-                layers.append(nn.AvgPool2d(2))
+                layers.append(HalvingPool(width))
                 height, width = height // 2, width // 2
             channels = self.width
         return nn.Sequential(*layers, nn.Flatten()), channels * height * width
