@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moc.attacks.gradient import PgdCe, PgdMargin
+from moc.attacks.gradient import Fgsm, PgdCe, PgdMargin
 from moc.attacks.threat import Threat
-from moc.data.synthetic import SyntheticSet
 from moc.evaluate.masking import Check, masking_report
 from moc.evaluate.robust import Robustness
 from moc.evaluate.suites import CustomSuite
+from moc.evaluate.trained import Trained
 from moc.networks.network import Network, finite_weights
-from moc.networks.train import Training, train
+from moc.networks.train import Training
 from moc.privacy.held_out import Counts, HeldOut
 
 CURVE = CustomSuite(
-    attacks=(PgdCe(steps=20, random_start=True), PgdMargin(steps=20, random_start=True))
+    attacks=(Fgsm(), PgdCe(steps=20, random_start=True), PgdMargin(steps=20, random_start=True))
 )
 """The attacks of the robustness curve: those of the fast suite, without Square."""
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Budgets of the robustness curve, over that of the threat."""
 
 
@@ -49,33 +49,30 @@ def budgets(threat: Threat) -> tuple[Threat, ...]:
 
 
 def examine(
-    synthetic: SyntheticSet,
+    trained: Trained,
     *,
     training: Training,
     threat: Threat,
     held_out: HeldOut,
-    seeds: Sequence[int],
     checked: bool,
     transfer_models: Sequence[nn.Module] = (),
-    device: torch.device | str = "cpu",
 ) -> Examination:
-    """Train one network for each seed on a set, check the first, and measure the curve of all.
+    """Check the first of the networks trained on a set, and measure the curve of all.
 
     Args:
-        synthetic: The set.
-        training: How to train.
+        trained: The R networks.
+        training: By which training.
         threat: What to attack within.
         held_out: Records that may be shown to an attack.
-        seeds: Public seed of each of the R networks, and of the attacks on it.
         checked: Whether to run the masking checks.
-        transfer_models: Other networks on `device`, for those checks; see `masking_report`.
-        device: Where to train and attack.
+        transfer_models: Other networks on the same device, for those checks; see
+            `masking_report`.
 
     Raises:
         PrivacyError: If the records are private.
     """
-    x, y = (part.to(device) for part in held_out.examine(len(held_out)))
-    networks = [train(synthetic, training, seed=seed, device=device) for seed in seeds]
+    x, y = (part.to(trained.device) for part in held_out.examine(len(held_out)))
+    networks, seeds = trained.by(training), trained.seeds
     checks: Sequence[Check] = ()
     if checked and not finite_weights(networks[0]):
         checks = [Check(name="training ends in finite weights", passed=False, detail="diverged")]

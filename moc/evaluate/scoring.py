@@ -8,56 +8,41 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from moc.data.synthetic import SyntheticSet
 from moc.evaluate.measure import Measure
 from moc.evaluate.scores import Estimate
+from moc.evaluate.trained import Trained
 from moc.networks.network import Network, finite_weights
-from moc.networks.train import Training, train
 from moc.privacy.held_out import Counts, HeldOut, Rates
 
 
 def count_outcomes(
-    synthetic: SyntheticSet,
-    *,
-    measures: Mapping[str, Measure],
-    held_out: HeldOut,
-    seeds: Sequence[int],
-    device: torch.device | str = "cpu",
+    trained: Trained, *, measures: Mapping[str, Measure], held_out: HeldOut
 ) -> Counts:
-    """Train one network for each seed on the set and count the outcomes of every measure.
+    """Count the outcomes of every measure on networks trained on a set.
 
-    The result is a function of the arguments alone. Use the same seeds for all sets that are
-    compared (common random numbers), and others for the final report. Measures with equal
-    trainings share their networks.
+    The result is a function of the arguments alone.
 
     Args:
-        synthetic: The set.
+        trained: The R networks; measures with equal trainings share theirs.
         measures: What is counted, by objective.
         held_out: The records; if they are private, counts must still be published with noise.
-        seeds: Public seed of each of the R networks, and of attacks on it.
-        device: Where to train and attack.
 
     Returns:
         Counts (R, k): the columns of all measures side by side.
     """
-    trained: dict[Training, list[Network]] = {}
-    for measure in measures.values():
-        if measure.training not in trained:
-            trained[measure.training] = [
-                train(synthetic, measure.training, seed=seed, device=device) for seed in seeds
-            ]
+    networks = [trained.by(measure.training) for measure in measures.values()]
 
     def outcomes(x: Tensor, y: Tensor) -> Tensor:
-        x, y = x.to(device), y.to(device)
+        x, y = x.to(trained.device), y.to(trained.device)
         return torch.cat(
             [
-                _of(measure, trained[measure.training], x, y, seeds).cpu()
-                for measure in measures.values()
+                _of(measure, own, x, y, trained.seeds).cpu()
+                for measure, own in zip(measures.values(), networks, strict=True)
             ],
             dim=2,
         )
 
-    return held_out.count(outcomes, bound=outcome_bound(measures, len(seeds)))
+    return held_out.count(outcomes, bound=outcome_bound(measures, len(trained.seeds)))
 
 
 def outcome_bound(measures: Mapping[str, Measure], networks: int) -> float:

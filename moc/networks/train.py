@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Protocol
 
 import torch
@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from moc.attacks.base import ATTACKS, Attack
 from moc.attacks.gradient import PgdCe
 from moc.attacks.threat import Threat
-from moc.data.augment import Augmentation, AugmentationDraw
+from moc.data.augment import Augmentation, AugmentationDraw, Chances
 from moc.data.declared import DataInfo
 from moc.data.synthetic import SyntheticSet
 from moc.networks.architectures import AnyNetwork, Architecture
@@ -21,6 +21,7 @@ from moc.networks.network import Network, build
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 _DECAY = 0.1
+_AHEAD = 64  # steps whose augmentation is drawn together
 
 
 class Progress(Protocol):
@@ -67,6 +68,7 @@ class Trainer:
             lr=sgd.lr,
             momentum=sgd.momentum,
             weight_decay=sgd.weight_decay,
+            fused=True,
         )
 
     def step(self, x: Tensor, labels: Tensor, *, decayed: bool = False) -> None:
@@ -154,32 +156,69 @@ def fit(
     dsa = training.augmentation == "dsa"
     augmentation = Augmentation.dsa(info.mirrored) if dsa else Augmentation.none()
     generator = torch.Generator().manual_seed(seed)
-    for epoch in range(training.epochs):
-        for images, targets in _batches(x, labels, training.batch, generator):
-            draw = augmentation.draw(len(images), info.shape, generator=generator)
-            if training.attack is not None:
-                images = training.attack(
-                    _Augmented(draw, network),
-                    images,
-                    targets if targets.dim() == 1 else targets.argmax(1),
-                    threat=training.threat,
-                    classes=network.head.out_features,
-                    seed=int(torch.randint(2**31, (), generator=generator)),
-                )
-            trainer.step(draw(images), targets, decayed=training.decayed(epoch))
+    for epoch, rows, draw in _plan(len(x), info.shape, training, augmentation, generator):
+        images, targets = (x, labels) if rows is None else (x[rows], labels[rows])
+        if training.attack is not None:
+            images = training.attack(
+                _Augmented(draw, network),
+                images,
+                targets if targets.dim() == 1 else targets.argmax(1),
+                threat=training.threat,
+                classes=network.head.out_features,
+                seed=int(torch.randint(2**31, (), generator=generator)),
+            )
+        trainer.step(draw(images), targets, decayed=training.decayed(epoch))
     network.zero_grad(set_to_none=True)
     return network.eval().requires_grad_(False)
 
 
-def _batches(
-    x: Tensor, labels: Tensor, batch: int, generator: Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass in a fresh order; a set that fits into a batch is taken whole, without a copy."""
-    if len(x) <= batch:
-        yield x, labels
+_Step = tuple[int, Tensor | None, AugmentationDraw]
+"""Epoch, rows of the set (all of it without a copy if None), and how they are augmented."""
+
+
+def _plan(
+    n: int,
+    shape: tuple[int, ...],
+    training: Training,
+    augmentation: Augmentation,
+    generator: Generator,
+) -> Iterator[_Step]:
+    """Every step of a training on n records.
+
+    Draws are made for several steps together, unless an attack takes its seed in between.
+    """
+    waiting: list[tuple[int, Tensor | None, Chances]] = []
+    for epoch in range(training.epochs):
+        for rows in _orders(n, training.batch, generator):
+            size = n if rows is None else len(rows)
+            waiting.append((epoch, rows, augmentation.chances(size, generator=generator)))
+            if len(waiting) == _AHEAD or training.attack is not None:
+                yield from _drawn(waiting, shape, augmentation)
+                waiting.clear()
+    yield from _drawn(waiting, shape, augmentation)
+
+
+def _drawn(
+    waiting: Sequence[tuple[int, Tensor | None, Chances]],
+    shape: tuple[int, ...],
+    augmentation: Augmentation,
+) -> Iterator[_Step]:
+    if not waiting:
         return
-    for rows in torch.randperm(len(x), generator=generator).split(batch):
-        yield x[rows], labels[rows]
+    draws = augmentation.of(Chances.together([one for *_, one in waiting]), shape)
+    first = 0
+    for epoch, rows, chances in waiting:
+        last = first + len(chances.u)
+        yield epoch, rows, draws.rows(first, last)
+        first = last
+
+
+def _orders(n: int, batch: int, generator: Generator) -> Iterator[Tensor | None]:
+    """The batches of one pass in a fresh order; None for all records if they fit into one."""
+    if n <= batch:
+        yield None
+    else:
+        yield from torch.randperm(n, generator=generator).split(batch)
 
 
 class _Augmented(nn.Module):

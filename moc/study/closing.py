@@ -13,10 +13,9 @@ from moc.evaluate.examine import CURVE, Examination, budgets
 from moc.evaluate.measure import error_estimate
 from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
-from moc.privacy.held_out import Rates
+from moc.privacy.held_out import Counts, Rates
 from moc.study.context import StudyContext
-from moc.study.executors import Done
-from moc.study.jobs import Examine
+from moc.study.jobs import Examine, Score
 from moc.study.records import RobustnessCurve, StudyRecord, set_path, trial_name
 from moc.study.store import StudyLedger, curve_to_json, read_study, scores_to_json
 from moc.study.transfer import Transfer, train_transfer
@@ -33,8 +32,7 @@ class Closing:
     def all(self) -> None:
         """Whatever is not in the ledger yet."""
         self._score_baselines()
-        self._report_front()
-        self._examine_front()
+        self._measure_front()
 
     def _score_baselines(self) -> None:
         """Score real images of the same budget by the same protocol, on the same records.
@@ -65,7 +63,7 @@ class Closing:
         found: dict[str, dict[str, dict[str, list[float]]]] = {}
         for done in self.work.results("scoring baselines", jobs, steps=len(jobs)):
             own = found.setdefault(done.job.name, {})
-            own[done.job.records] = self._scores(done, math.inf)
+            own[done.job.records] = self._scores(done.result, done.job.records, done.job, math.inf)
             if len(own) == len(kinds):
                 self.ledger.append(
                     "baseline",
@@ -74,48 +72,44 @@ class Closing:
                     report=own.get("test"),
                 )
 
-    def _report_front(self) -> None:
-        """Measure every trial of the front once more: fresh networks, test records."""
-        study = read_study(self.context.folder)
-        missing = {
-            trial_name(number): number
-            for number in study.front
-            if self.ledger.find("reported", trial=number) is None
-        }
-        if "test" not in self.context.held_out or not missing:
-            return
-        jobs = [self.work.score(name, "test") for name in missing]
-        for done in self.work.results("testing the front", jobs, steps=len(jobs)):
-            number = missing[done.job.name]
-            scores = self._scores(done, study.trial(number).epsilon)
-            self.ledger.append("reported", trial=number, scores=scores)
+    def _measure_front(self) -> None:
+        """Measure every trial of the front once more: fresh networks, test records.
 
-    def _scores(self, done: Done, epsilon: float) -> dict[str, list[float]]:
-        """Published scores of a set, in JSON form."""
-        kind = done.job.records
-        rates = self.context.held_out[kind].publish(done.result)
-        facts = Facts(synthetic=load_set(done.job.path), epsilon=epsilon)
-        found = estimates(rates, self.work.measures[kind])
-        return scores_to_json(self.context.complete(found, facts))
-
-    def _examine_front(self) -> None:
-        """Masking checks of every set of the front, and robustness curves, of the baselines too."""
+        The same networks are then looked at closer, by masking checks and robustness curves, and
+        so are the baselines'.
+        """
         study = read_study(self.context.folder)
         numbers = {trial_name(number): number for number in study.front}
         names = [*numbers, *(baseline.name for baseline in study.baselines)]
-        missing = [name for name in names if self.ledger.find("examined", name=name) is None]
-        if not missing or "examined" not in self.context.held_out:
+        jobs = [job for name in names if (job := self._job(name, study, numbers.get(name)))]
+        if not jobs:
             return
-        jobs = [self._examine(name, study, numbers.get(name)) for name in missing]
-        title = "checking the attacks, and curves against eps"
+        title = "testing the front, checking the attacks, and curves against eps"
         for done in self.work.results(title, jobs, steps=len(jobs)):
             number = numbers.get(done.job.name)
-            words = "" if number is None else self._transfer(study, number).words
-            note_examined(
-                self.context, self.ledger, done.job.name, done.result, trial=number, transfer=words
-            )
+            examined = isinstance(done.job, Examine)
+            counts = done.result.counts if examined else done.result
+            if number is not None and counts is not None:
+                scores = self._scores(counts, "test", done.job, study.trial(number).epsilon)
+                self.ledger.append("reported", trial=number, scores=scores)
+            if examined:
+                words = "" if number is None else self._transfer(study, number).words
+                note_examined(
+                    self.context,
+                    self.ledger,
+                    done.job.name,
+                    done.result.found,
+                    trial=number,
+                    transfer=words,
+                )
 
-    def _examine(self, name: str, study: StudyRecord, number: int | None) -> Examine:
+    def _job(self, name: str, study: StudyRecord, number: int | None) -> Score | Examine | None:
+        """What is still to be measured of a trial of the front, or of a baseline."""
+        parts = self.context.held_out
+        reported = number is None or self.ledger.find("reported", trial=number) is not None
+        missing = "test" in parts and not reported
+        if "examined" not in parts or self.ledger.find("examined", name=name) is not None:
+            return self.work.score(name, "test") if missing else None
         return Examine(
             key=f"examine {name}",
             name=name,
@@ -124,7 +118,17 @@ class Closing:
             seeds=network_seeds(self.config, test=True),
             checked=number is not None,
             transfer=() if number is None else self._transfer(study, number).networks,
+            scored="test" if missing else None,
         )
+
+    def _scores(
+        self, counts: Counts, kind: str, job: Score | Examine, epsilon: float
+    ) -> dict[str, list[float]]:
+        """Published scores of a set on a kind of held-out records, in JSON form."""
+        rates = self.context.held_out[kind].publish(counts)
+        facts = Facts(synthetic=load_set(job.path), epsilon=epsilon)
+        found = estimates(rates, self.work.measures[kind])
+        return scores_to_json(self.context.complete(found, facts))
 
     def _transfer(self, study: StudyRecord, number: int) -> Transfer:
         """Other networks for the masking checks of a trial, of nothing above its own rung."""

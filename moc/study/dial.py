@@ -16,6 +16,7 @@ from moc.evaluate.examine import examine
 from moc.evaluate.scores import Estimate
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.suites import SUITES, Suite
+from moc.evaluate.trained import Trained
 from moc.objectives.base import Facts
 from moc.search.space import Point
 from moc.study.closing import note_examined
@@ -138,14 +139,16 @@ class Dial:
         transfer = train_transfer(context, stand_in=trial)
         with self.reporter.stage(f"checking the attacks on {trial.name}"):
             found = examine(
-                load_set(self._path(trial.number)),
+                Trained(
+                    load_set(self._path(trial.number)),
+                    seeds=network_seeds(self.config, test=True),
+                    device=context.device,
+                ),
                 training=context.training,
                 threat=self.config.threat,
                 held_out=context.held_out["examined"],
-                seeds=network_seeds(self.config, test=True),
                 checked=True,
                 transfer_models=transfer.networks,
-                device=context.device,
             )
         note_examined(
             context, ledger, trial.name, found, trial=trial.number, transfer=transfer.words
@@ -169,13 +172,8 @@ class Dial:
         with self.reporter.stage(title) as progress:
             for done, seed in enumerate(seeds):
                 progress(done, len(seeds))
-                counts = count_outcomes(
-                    synthetic,
-                    measures=measures,
-                    held_out=held_out,
-                    seeds=(seed,),
-                    device=self.context.device,
-                )
+                trained = Trained(synthetic, seeds=(seed,), device=self.context.device)
+                counts = count_outcomes(trained, measures=measures, held_out=held_out)
                 found.append(held_out.publish(counts))
         rates = replace(found[0], values=torch.cat([one.values for one in found]))
         facts = Facts(synthetic=synthetic, epsilon=epsilon)

@@ -20,6 +20,7 @@ from moc.discrepancies.base import Loss
 from moc.evaluate.examine import Examination, examine
 from moc.evaluate.measure import Measure
 from moc.evaluate.scoring import count_outcomes
+from moc.evaluate.trained import Trained
 from moc.evidence.base import Evidence
 from moc.networks.train import Progress, Training
 from moc.privacy.held_out import Counts, HeldOut
@@ -206,17 +207,29 @@ class Score(Job[Counts]):
 
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> Counts:
+        trained = Trained(load_set(self.path), seeds=self.seeds, device=context.device)
         return count_outcomes(
-            load_set(self.path),
+            trained,
             measures=context.measures[self.records],
             held_out=context.held_out[self.records],
-            seeds=self.seeds,
-            device=context.device,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examine(Job[Examination]):
+class Examined:
+    """What a closer look has found.
+
+    Attributes:
+        found: Masking checks and the robustness curve.
+        counts: Outcomes of every measure, where these were asked for.
+    """
+
+    found: Examination
+    counts: Counts | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examine(Job[Examined]):
     """Run masking checks on a network trained on a set, and measure its robustness curve.
 
     Attributes:
@@ -226,6 +239,7 @@ class Examine(Job[Examination]):
         seeds: Public seeds of the networks to train.
         checked: Whether to run the masking checks.
         transfer: Other networks whose adversarial records those checks try.
+        scored: Held-out records on which the same networks are also scored, as `Score` would.
     """
 
     key: str
@@ -236,16 +250,24 @@ class Examine(Job[Examination]):
     seeds: tuple[int, ...]
     checked: bool
     transfer: tuple[nn.Module, ...] = ()
+    scored: str | None = None
 
     @override
-    def run(self, context: WorkerContext, progress: Progress, /) -> Examination:
-        return examine(
-            load_set(self.path),
+    def run(self, context: WorkerContext, progress: Progress, /) -> Examined:
+        trained = Trained(load_set(self.path), seeds=self.seeds, device=context.device)
+        counts = None
+        if self.scored is not None:
+            counts = count_outcomes(
+                trained,
+                measures=context.measures[self.scored],
+                held_out=context.held_out[self.scored],
+            )
+        found = examine(
+            trained,
             training=context.training,
             threat=context.threat,
             held_out=context.held_out[self.records],
-            seeds=self.seeds,
             checked=self.checked,
             transfer_models=self.transfer,
-            device=context.device,
         )
+        return Examined(found=found, counts=counts)

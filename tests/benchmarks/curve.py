@@ -30,6 +30,7 @@ from moc.condense.settings import CondenseSettings
 from moc.data.curve import Curve
 from moc.data.synthetic import SyntheticSet
 from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.trained import Trained
 from moc.search.front import Frame, hypervolume
 from moc.study.config import load_config, parse_config
 from moc.study.context import StudyContext
@@ -149,7 +150,7 @@ def _scores(context: StudyContext, synthetic: SyntheticSet, networks: int) -> An
     """Error and robust error on test records, of fresh networks."""
     measures, held_out = context.measures_of(context.training_suite), context.held_out["test"]
     seeds = range(500_000, 500_000 + networks)
-    counts = count_outcomes(synthetic, measures=measures, held_out=held_out, seeds=seeds)
+    counts = count_outcomes(Trained(synthetic, seeds=seeds), measures=measures, held_out=held_out)
     return estimates(held_out.publish(counts), measures)
 
 

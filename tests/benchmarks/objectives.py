@@ -26,6 +26,7 @@ import torch
 from moc.condense import Normalisation, Task, condense
 from moc.evaluate.baselines import select
 from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.trained import Trained
 from moc.study.config import parse_config
 from moc.study.context import StudyContext
 from moc.study.reporter import Silent
@@ -156,7 +157,7 @@ def _measure(context: StudyContext, synthetic: SyntheticSet, networks: int) -> t
     """Error and robust error on the test records, over fresh networks."""
     test, measures = context.held_out["test"], context.measures_of(context.training_suite)
     seeds = range(context.seed * 1_000_000, context.seed * 1_000_000 + networks)
-    counts = count_outcomes(synthetic, measures=measures, held_out=test, seeds=list(seeds))
+    counts = count_outcomes(Trained(synthetic, seeds=list(seeds)), measures=measures, held_out=test)
     scores = estimates(test.publish(counts), measures)
     return scores["error"].mean, scores["robust_error"].mean
 

@@ -26,6 +26,7 @@ from curve import FRAME
 
 from moc.condense import Start, condense_curves
 from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.trained import Trained
 from moc.search.engines import ENGINES
 from moc.search.front import hypervolume, nondominated
 from moc.search.space import Point, Space, recipes_of
@@ -98,7 +99,9 @@ def _scores(context: StudyContext, synthetic: Any, networks: int) -> dict[str, A
     measures, found = context.measures_of(context.training_suite), {}
     for kind, first in (("validation", 0), ("test", 500_000)):
         held_out, seeds = context.held_out[kind], range(first, first + networks)
-        counts = count_outcomes(synthetic, measures=measures, held_out=held_out, seeds=seeds)
+        counts = count_outcomes(
+            Trained(synthetic, seeds=seeds), measures=measures, held_out=held_out
+        )
         rates = estimates(held_out.publish(counts), measures)
         found[kind] = {name: [one.mean, one.se] for name, one in rates.items()}
     return found

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moc.data import augment as module
-from moc.data.augment import Augmentation, AugmentationDraw
+from moc.data.augment import Augmentation, AugmentationDraw, Chances
 from moc.errors import StudyError
 
 NAMES = ("brightness", "saturation", "contrast", "crop", "cutout", "flip", "scale", "rotate")
@@ -297,3 +297,15 @@ def test_a_draw_does_the_same_on_any_device(seed):
     x = images(32, (3, 8, 8), seed)
     draw = Augmentation.dsa(mirrored=True).draw(32, (3, 8, 8), generator=generator(seed))
     assert torch.allclose(draw(x.cuda()).cpu(), draw(x), atol=1e-4)
+
+
+@given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5), shape=shapes, seed=seeds)
+def test_draws_made_together_are_those_made_one_by_one(sizes, shape, seed):
+    augmentation, one, all_ = Augmentation.dsa(mirrored=True), generator(seed), generator(seed)
+    chances = [augmentation.chances(n, generator=all_) for n in sizes]
+    together, first = augmentation.of(Chances.together(chances), shape), 0
+    for n in sizes:
+        x = images(n, shape, seed)
+        alone = augmentation.draw(n, shape, generator=one)(x)
+        assert torch.equal(together.rows(first, first + n)(x), alone)
+        first += n

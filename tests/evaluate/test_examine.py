@@ -14,6 +14,7 @@ from moc.evaluate.measure import error_estimate
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import Robustness, correct
 from moc.evaluate.suites import FastSuite
+from moc.evaluate.trained import Trained
 from moc.networks.train import train
 from moc.privacy.access import Budget
 from moc.privacy.held_out import HeldOut, Rates, reference_records
@@ -36,7 +37,7 @@ def parts(digits):
 
 def test_the_curve_ends_are_the_clean_errors_and_its_middle_the_robust_ones(parts):
     synthetic, how, held_out = parts
-    found = examine(synthetic, **how, held_out=held_out, seeds=(5, 6), checked=False)
+    found = examine(Trained(synthetic, seeds=(5, 6)), **how, held_out=held_out, checked=False)
     assert found.checks == ()
     assert found.counts._sums.shape == (2, len(SHARES))
     x, y = held_out.examine(60)
@@ -60,8 +61,8 @@ def test_asked_for_checks_are_those_of_the_first_network(parts):
     synthetic, how, held_out = parts
     other = train(synthetic, how["training"], seed=9)
     options = {**how, "held_out": held_out, "checked": True}
-    one = examine(synthetic, seeds=(5,), transfer_models=[other], **options)
-    two = examine(synthetic, seeds=(5, 6), transfer_models=[other], **options)
+    one = examine(Trained(synthetic, seeds=(5,)), transfer_models=[other], **options)
+    two = examine(Trained(synthetic, seeds=(5, 6)), transfer_models=[other], **options)
     assert one.checks == two.checks
     assert sum("transfer" in check.name for check in one.checks) == 1
 
@@ -70,7 +71,11 @@ def test_a_set_on_which_training_diverges_fails_and_gets_nothing_right(parts):
     synthetic, _, held_out = parts
     wild = Fast(epochs=20, lr=1e30).resolve(synthetic.info, THREAT)
     found = examine(
-        synthetic, training=wild, threat=THREAT, held_out=held_out, seeds=(5,), checked=True
+        Trained(synthetic, seeds=(5,)),
+        training=wild,
+        threat=THREAT,
+        held_out=held_out,
+        checked=True,
     )
     assert [check.passed for check in found.checks] == [False]
     assert not found.counts._sums.any()
@@ -96,7 +101,7 @@ def test_private_records_are_shown_to_no_attack(digits, parts):
     ledger.own("validation", digits.split([60], seed=0)[0])
     paid = HeldOut(ledger, "validation", planned=2, noise_multiplier=20.0)
     with pytest.raises(PrivacyError, match="not handed out"):
-        examine(synthetic, **how, held_out=paid, seeds=(5,), checked=True)
+        examine(Trained(synthetic, seeds=(5,)), **how, held_out=paid, checked=True)
     with pytest.raises(PrivacyError, match="all of them"):
         paid.first(10)
 

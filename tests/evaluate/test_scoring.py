@@ -7,12 +7,14 @@ import torch
 
 from moc.attacks.gradient import Fgsm, PgdCe
 from moc.attacks.threat import Threat
+from moc.evaluate import trained as trained_module
 from moc.evaluate.baselines import select
 from moc.evaluate.measure import error_estimate
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import Robustness, correct
 from moc.evaluate.scoring import count_outcomes, estimates, outcome_bound
 from moc.evaluate.suites import CustomSuite, FastSuite, PrivateSuite, suite_for
+from moc.evaluate.trained import Trained
 from moc.networks.train import train
 from moc.objectives.error import Right
 from moc.objectives.robust_error import RightUnderAttack
@@ -87,7 +89,9 @@ def rates(values, *, noise=0.0, records=100):
 def test_counts_are_those_of_networks_trained_one_by_one(sets, training, held_out, records):
     x, y = records
     measures = both(training)
-    found = count_outcomes(sets[0], measures=measures, held_out=held_out, seeds=[4, 9])._sums
+    found = count_outcomes(
+        Trained(sets[0], seeds=[4, 9]), measures=measures, held_out=held_out
+    )._sums
     for row, seed in zip(found, (4, 9), strict=True):
         network = train(sets[0], training, seed=seed)
         robust = robust_sum(network, x, y, SHORT, seed)
@@ -97,24 +101,23 @@ def test_counts_are_those_of_networks_trained_one_by_one(sets, training, held_ou
 
 
 def test_a_score_does_not_depend_on_what_was_scored_before(sets, training, held_out):
-    options = {"measures": both(training), "held_out": held_out, "seeds": [0]}
-    alone = count_outcomes(sets[1], **options)._sums
+    options = {"measures": both(training), "held_out": held_out}
+    alone = count_outcomes(Trained(sets[1], seeds=[0]), **options)._sums
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    other = count_outcomes(sets[0], **options)._sums
-    assert torch.equal(count_outcomes(sets[1], **options)._sums, alone)
+    other = count_outcomes(Trained(sets[0], seeds=[0]), **options)._sums
+    again = count_outcomes(Trained(sets[1], seeds=[0]), **options)._sums
+    assert torch.equal(again, alone)
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(other, alone)
 
 
 def test_measures_of_one_training_share_their_networks(sets, training, held_out, monkeypatch):
-    from moc.evaluate import scoring
-
     made = []
-    monkeypatch.setattr(scoring, "train", lambda *a, **k: made.append(a) or train(*a, **k))
+    monkeypatch.setattr(trained_module, "train", lambda *a, **k: made.append(a) or train(*a, **k))
     other = training.model_copy(update={"epochs": 3})
     measures = {**both(training), "transfer": Right(training=other)}
-    counts = count_outcomes(sets[0], measures=measures, held_out=held_out, seeds=[0, 1])
+    counts = count_outcomes(Trained(sets[0], seeds=[0, 1]), measures=measures, held_out=held_out)
     assert counts._sums.shape == (2, 3)
     assert len(made) == 4
 
@@ -122,7 +125,7 @@ def test_measures_of_one_training_share_their_networks(sets, training, held_out,
 def test_a_network_that_diverged_gets_nothing_right(sets, training, held_out):
     wild = training.model_copy(update={"sgd": training.sgd.model_copy(update={"lr": 1e30})})
     measures = {"good": Right(training=training), "bad": Right(training=wild)}
-    counts = count_outcomes(sets[0], measures=measures, held_out=held_out, seeds=[0])
+    counts = count_outcomes(Trained(sets[0], seeds=[0]), measures=measures, held_out=held_out)
     assert counts._sums[0, 0] > 0
     assert counts._sums[0, 1] == 0
 
@@ -152,13 +155,13 @@ def test_without_one_record_the_others_keep_their_outcomes(sets, training, recor
 
 def test_private_scores_know_their_noise(sets, training, private, held_out):
     measures = both(training, PrivateSuite())
-    options = {"measures": measures, "seeds": [0, 1]}
-    counts = count_outcomes(sets[0], held_out=private, **options)
+    trained = Trained(sets[0], seeds=[0, 1])
+    counts = count_outcomes(trained, held_out=private, measures=measures)
     assert counts.bound == outcome_bound(measures, 2) == 2.0
     published = private.publish(counts)
     noise = 3.0 * math.sqrt(4) / 60
     assert published.noise == pytest.approx(noise)
-    exact = count_outcomes(sets[0], held_out=held_out, **options)
+    exact = count_outcomes(trained, held_out=held_out, measures=measures)
     known = estimates(held_out.publish(exact), measures)
     noisy = estimates(published, measures)
     for name, estimate in noisy.items():

@@ -64,15 +64,15 @@ def networks_that_attack() -> Iterator[dict[str, list[bytes]]]:
     Their attacks are seen in a check only where they bring another of a few records down.
     """
     found: dict[str, list[bytes]] = {}
-    own = Closing._examine
+    own = Closing._job
 
-    def examine(self, name, study, number):
+    def watched(self, name, study, number):
         job = own(self, name, study, number)
         found[name] = [digest(network) for network in job.transfer]
         return job
 
     with pytest.MonkeyPatch.context() as plant:
-        plant.setattr(Closing, "_examine", examine)
+        plant.setattr(Closing, "_job", watched)
         yield found
 
 

@@ -59,16 +59,25 @@ def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
     path = tiny_open.folder / "sets" / "trial-000.safetensors"
     fields = {**vars(score), "path": path}
     examine = Examine(
-        key="examine", name="trial-000", path=path, records="examined", seeds=(1,), checked=True
+        key="examine",
+        name="trial-000",
+        path=path,
+        records="examined",
+        seeds=score.seeds,
+        checked=True,
+        scored="validation",
     )
     jobs = [type(score)(**fields), examine]
     here = run(Inline(worker), jobs)
     there = run(Processes(worker, workers=2), jobs)
     assert torch.equal(here[score.key]._sums, there[score.key]._sums)
     assert here[score.key]._sums.shape == (config.evaluate.replicates, 2)
-    assert torch.equal(here["examine"].counts._sums, there["examine"].counts._sums)
-    assert here["examine"].checks == there["examine"].checks
-    assert len(here["examine"].checks) == 9
+    for done in (here, there):
+        assert torch.equal(done["examine"].counts._sums, here[score.key]._sums)
+    here, there = here["examine"].found, there["examine"].found
+    assert torch.equal(here.counts._sums, there.counts._sums)
+    assert here.checks == there.checks
+    assert len(here.checks) == 9
 
 
 @dataclass(frozen=True, kw_only=True)
