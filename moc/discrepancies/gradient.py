@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from moc.discrepancies.base import Discrepancy
+from moc.discrepancies.distances import DISTANCES, Cosine, Distance
 from moc.evidence.base import RECORDS, View
 from moc.networks.bank import Encoded, Member
 from moc.networks.network import Network
@@ -30,9 +31,14 @@ class GradientMatching(Discrepancy):
     We differ from DC in taking the mean over units instead of the sum, and in the networks: those
     of the bank, where DC trains its own on S. All sets and classes share
     one backward pass: no layer mixes records, so a gradient of a class is a sum over its records.
+
+    Attributes:
+        distance: Between the gradients of a unit; IDC (arXiv 2205.14959) has `absolute` for
+            MNIST-like images, `squared` for others.
     """
 
     kind: Literal["gradient-matching"] = "gradient-matching"
+    distance: Annotated[Distance, DISTANCES] = Cosine()
 
     @property
     @override
@@ -44,7 +50,7 @@ class GradientMatching(Discrepancy):
         x, labels = view.batch()
         real = class_gradients(encoded.member, x, labels.expand(len(x), *labels.shape[-2:]))
         fake = class_gradients(encoded.member, encoded.records, encoded.labels)
-        gaps = [_unit_distances(a, b) for a, b in zip(fake, real, strict=True)]
+        gaps = [self.distance.between(a, b) for a, b in zip(fake, real, strict=True)]
         return torch.cat(gaps, dim=2).mean((1, 2))
 
 
@@ -118,9 +124,3 @@ def _outer(layer: nn.Module, entered: Tensor, back: Tensor) -> Tensor:
         stride=conv.stride,
     )
     return back.flatten(2) @ patches.transpose(1, 2)
-
-
-def _unit_distances(fake: Tensor, real: Tensor) -> Tensor:
-    """1 - cosine (B, c, units) of gradients (B or 1, c, units, inputs); 0 where T gives none."""
-    there = real.norm(dim=3) > 0
-    return torch.where(there, 1.0 - F.cosine_similarity(fake, real, dim=3), 0.0)

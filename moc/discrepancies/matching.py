@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 from typing_extensions import override
 
@@ -31,6 +32,16 @@ class Matching(Discrepancy):
     kind: Literal["matching"] = "matching"
     statistic: Annotated[Statistic, STATISTICS]
     distance: Annotated[Distance, DISTANCES] = Squared()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        fitting = self.distance.statistics
+        if fitting and self.statistic.kind not in fitting:
+            raise ValueError(
+                f"distance {self.distance.kind!r} compares {' and '.join(sorted(fitting))}, "
+                f"found {self.statistic.kind!r}"
+            )
+        return self
 
     @property
     @override

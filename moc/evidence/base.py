@@ -51,6 +51,10 @@ class View(ABC):
         """Share of each class in T: (B or 1, c); 0 for a class that a batch lacks."""
 
     @abstractmethod
+    def second_moment(self) -> Tensor:
+        """Mean of ψψᵀ over the records: (B or 1, p, p), positive semidefinite."""
+
+    @abstractmethod
     def quadratic(self, predictor: Tensor) -> Tensor:
         """Mean of ‖Wᵀψ‖² over the records for predictors W (B, p, c): (B,)."""
 

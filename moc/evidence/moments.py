@@ -131,11 +131,15 @@ class MomentView(View):
         return self.shares
 
     @override
-    def quadratic(self, predictor: Tensor) -> Tensor:
+    def second_moment(self) -> Tensor:
         seconds = [one.second[self.network] for one in self.averages if one.second is not None]
         if not seconds:
             raise self._lacks("second-moments")
-        return (predictor * (torch.stack(seconds) @ predictor)).sum((1, 2))
+        return torch.stack(seconds)
+
+    @override
+    def quadratic(self, predictor: Tensor) -> Tensor:
+        return (predictor * (self.second_moment() @ predictor)).sum((1, 2))
 
     def _block(self, name: str, *, per_network: bool = True) -> Tensor:
         """A statistic over N for each set: (B, c or 1, k)."""

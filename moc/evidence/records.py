@@ -62,6 +62,11 @@ class RecordView(View):
         return shares if shares.dim() == 2 else shares[None]
 
     @override
+    def second_moment(self) -> Tensor:
+        psi = self.member.compact(self.features)
+        return psi.mT @ psi / psi.shape[1]
+
+    @override
     def quadratic(self, predictor: Tensor) -> Tensor:
         return (self.member.compact(self.features) @ predictor).square().sum(2).mean(1)
 

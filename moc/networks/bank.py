@@ -67,6 +67,24 @@ class Member(nn.Module):
         """Records (n, *shape) under the member's augmentation, if it has one."""
         return x if self.draw is None else self.draw(x)
 
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """What every ReLU layer of images gives, (n, channels, height, width), in order."""
+        found: list[Tensor] = []
+
+        def keep(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            del layer, inputs
+            if output.dim() == 4:
+                found.append(output)
+
+        layers = [one for one in self.network.body.modules() if isinstance(one, nn.ReLU)]
+        handles = [layer.register_forward_hook(keep) for layer in layers]
+        try:
+            self.network.embed(self.drawn(x))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, c) of the network's own head, which random networks have at random."""
         return self.network(self.drawn(x))

@@ -46,6 +46,9 @@ class WorstCaseNetwork(Member):
         rows = [row @ self.matrix for row in x.unbind()]
         return torch.stack(rows) + broken
 
+    def activations(self, x):
+        return [self(x).double().view(-1, 1, 2, 2)]
+
     def head_logits(self, features):
         return features @ self.head.to(features.dtype)
 
