@@ -21,6 +21,7 @@ STAGES = (
     "evidence",
     "discrepancies",
     "condense",
+    "methods",
     "evaluate",
     "objectives",
     "search",

@@ -1,4 +1,4 @@
-"""Commands beside those of a study: moc inspect | compare | verify | doctor, and --version."""
+"""Commands beside those of a study: inspect, methods, compare, verify, doctor, and --version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the studie
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.callback()(_whole)
-    for command in (inspect, compare, verify, doctor):
+    for command in (inspect, methods, compare, verify, doctor):
         app.command()(command)
 
 
@@ -71,6 +71,31 @@ def inspect(
             raise DataError(f"{sheet} cannot be written as a picture: {error}.") from None
         typer.echo(f"Contact sheet: {sheet}")
     typer.echo(f"\nFor a study file:\n\n{found.table()}")
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One of them, to be told all of it.")] = None,
+    timed: Annotated[
+        bool, typer.Option("--time", help="Measure what a step costs here, on digits.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """List the published methods that a study file can name, with their papers and parts."""
+    import json
+
+    from moc.commands import methods as catalogue
+    from moc.methods import method_called
+    from moc.methods import methods as known
+
+    chosen = list(known().values()) if name is None else [method_called(name)]
+    if as_json:
+        typer.echo(json.dumps([catalogue.facts(one, timed=timed) for one in chosen], indent=2))
+    elif name is None:
+        for line in (*catalogue.table(timed=timed), "", catalogue.HINT):
+            typer.echo(line)
+    else:
+        for line in catalogue.words(chosen[0], timed=timed):
+            typer.echo(line)
 
 
 def compare(

@@ -145,11 +145,16 @@ class Space:
 
     def candidates(self) -> list[Point]:
         """Points that an engine may compare: for each recipe a grid, or a Sobol sequence."""
+        recipes = self.recipes
+        return [point | recipe for recipe in recipes for point in self._weightings(len(recipes))]
+
+    @property
+    def recipes(self) -> list[Point]:
+        """All recipes, in the order of their numbers."""
         options = [range(count) for count in self.choices.values()]
-        recipes = [
+        return [
             dict(zip(self.choices, map(float, chosen), strict=True)) for chosen in product(*options)
         ]
-        return [point | recipe for recipe in recipes for point in self._weightings(len(recipes))]
 
     def _weightings(self, recipes: int) -> list[Point]:
         """Weights alone: a grid of one coordinate; else the corners and a Sobol sequence."""

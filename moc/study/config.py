@@ -27,6 +27,7 @@ from moc.errors import MocError, StudyError
 from moc.evaluate.protocols import PROTOCOLS, TrainingProtocol
 from moc.evaluate.suites import SUITES, Suite
 from moc.evidence.kinds import EVIDENCE, EvidencePart
+from moc.methods import Method, method_called
 from moc.networks.train import TeacherSettings
 from moc.objectives.base import Objective, read_objectives
 from moc.parts import describe
@@ -104,7 +105,8 @@ class SearchTable(_Table):
 
     A private study searches every rung by itself, side by side. A point is a weight of each loss
     and, where there are `choices`, a value of each: `"condense.lr" = [0.01, 0.03]` under
-    `[search.choices]` lets the search choose the learning rate. Each combination is a recipe, with
+    `[search.choices]` lets the search choose the learning rate, `method = ["dm", "m3d"]` one of
+    the named methods, put over what the file says. Each combination is a recipe, with
     a curve of its own. The first values are those of the anchors.
 
     Attributes:
@@ -130,6 +132,8 @@ class StudyConfig(_Table):
     Attributes:
         name: Names the folder under `runs` and the experiment in MLflow.
         seed: Public seed of everything but noise and the division: networks, starts, search.
+        method: A published method, whose settings count where this file has none of its own;
+            `moc methods` lists them.
         device: `cpu`, `cuda`, or `auto`.
         threads: Of torch in every process; as many as there are cores to share if left out.
         data: Table.
@@ -149,6 +153,7 @@ class StudyConfig(_Table):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=0, ge=0, lt=2**40)
+    method: str | None = None
     device: str = "auto"
     threads: int | None = Field(default=None, gt=0)
     data: DataTable
@@ -167,8 +172,11 @@ class StudyConfig(_Table):
     @classmethod
     def _fill_in(cls, tables: dict[str, Any]) -> dict[str, Any]:
         """Defaults that depend on whether the study is private."""
+        own = tables.get("objectives") or {"error": {}, "robust_error": {}}
+        if tables.get("method") is not None:
+            tables = merge(_entries_of(tables["method"]), {**tables, "objectives": own})
         private = tables.get("privacy") is not None
-        objectives = dict(tables.get("objectives") or {"error": {}, "robust_error": {}})
+        objectives = dict(tables.get("objectives") or own)
         if private and "epsilon" not in objectives:
             objectives["epsilon"] = {}
         evidence = tables.get("evidence") or ("moments" if private else "samples")
@@ -240,7 +248,10 @@ class StudyConfig(_Table):
             tables = self.model_dump()
             tables["search"]["choices"] = {}
             for key, value in chosen.items():
-                _put(tables, key, value)
+                if key == "method":
+                    tables = merge({**tables, "method": None}, _chosen_method(value).study)
+                else:
+                    _put(tables, key, value)
             found.append(parse_config(tables, where=f"[search.choices] {chosen}"))
         return tuple(found)
 
@@ -280,7 +291,7 @@ def load_config(path: Path, *, profile: str | None = None) -> StudyConfig:
         if profile not in profiles:
             known = ", ".join(profiles) or "none"
             raise StudyError(f"{path} has no profile {profile!r}; it has: {known}.")
-        tables = _merge(tables, profiles[profile])
+        tables = merge(tables, profiles[profile])
     return parse_config(tables, where=str(path))
 
 
@@ -294,6 +305,29 @@ def parse_config(tables: dict[str, Any], *, where: str) -> StudyConfig:
         raise StudyError(f"{where}: {error}") from None
 
 
+def _entries_of(method: object) -> dict[str, Any]:
+    """Entries of the study file that a method stands for."""
+    try:
+        return method_called(str(method)).study
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+
+
+def _chosen_method(name: object) -> Method:
+    """A method among the choices of a search.
+
+    Raises:
+        StudyError: If it is none, or changes more than a recipe may.
+    """
+    method = method_called(str(name))
+    if not method.can_be_chosen:
+        raise StudyError(
+            f"[search.choices] method: {method.name!r} changes [evidence], which all recipes of a "
+            f"study share. Make a study of it, with method = {method.name!r}."
+        )
+    return method
+
+
 def _put(tables: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401
     """Set the entry at a dotted key; an objective may be one that has a dash in its name."""
     *path, last = key.split(".")
@@ -303,18 +337,18 @@ def _put(tables: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401
     if path[:1] not in (["condense"], ["objectives"]) or not isinstance(place, dict):
         raise StudyError(
             f"[search.choices] {key!r}: a dotted key of a table under [condense] or [objectives] "
-            "expected, such as 'condense.lr' or 'objectives.error.discrepancy'."
+            "expected, such as 'condense.lr' or 'objectives.error.discrepancy', or 'method'."
         )
     place[last] = value
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`base` with the entries of `over`, table by table; another `kind` starts a table anew."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
             same = value.get("kind", old.get("kind")) == old.get("kind")
-            value = _merge(old, value) if same else value
+            value = merge(old, value) if same else value
         merged[key] = value
     return merged
