@@ -56,6 +56,42 @@ def front_figure(study: StudyRecord) -> Figure:
     return figure
 
 
+def recipes_figure(study: StudyRecord) -> Figure:
+    """Draw the sets of every recipe in a colour of their own, joined along its curve."""
+    from matplotlib import colormaps
+
+    figure, axes = _canvas(width=8.4, height=5.2)
+    x, y = axes_of(study)
+    recipes = trials_by_recipe(study)
+    colours = colormaps["tab20"](range(20))
+    for k, (number, trials) in enumerate(recipes.items()):
+        colour, mark = colours[2 * k % 20 + (k // 10) % 2], _MARKS[k % len(_MARKS)]
+        along = sorted(trials, key=lambda trial: (trial.rung_index, *trial.weights.values()))
+        values = [[trial.scores[name].mean for trial in along] for name in (x, y)]
+        axes.plot(*values, "-", lw=1, alpha=0.4, color=colour)
+        axes.plot(*values, mark, ms=6, color=colour, label=short_recipe(study, number))
+    _draw_baselines(axes, (x, y), study)
+    _label_axes(axes, study.objectives[x], study.objectives[y])
+    axes.margins(0.07)
+    _title(axes, f"{study.name}: {len(recipes)} recipes", "Scores on validation records")
+    _legend(axes)
+    return figure
+
+
+def trials_by_recipe(study: StudyRecord) -> dict[int, list[Trial]]:
+    """Finished trials by the number of their recipe."""
+    found: dict[int, list[Trial]] = {}
+    for trial in study.trials:
+        found.setdefault(study.space.recipe(trial.point), []).append(trial)
+    return dict(sorted(found.items()))
+
+
+def short_recipe(study: StudyRecord, number: int) -> str:
+    """What was chosen; of a single choice its value alone."""
+    words = study.recipe_words(number)
+    return words.partition(" = ")[2] if words.count(" = ") == 1 else words
+
+
 def axes_of(study: StudyRecord) -> tuple[str, str]:
     """The two objectives that a picture shows: the first two measured ones."""
     names = [*study.measured, *study.objectives]
@@ -219,4 +255,6 @@ class Figures(View):
     def write(self, study: StudyRecord) -> str:
         front_figure(study).savefig(study.folder / "front.png", dpi=150)
         hypervolume_figure(study).savefig(study.folder / "hypervolume.png", dpi=150)
+        if len(trials_by_recipe(study)) > 1:
+            recipes_figure(study).savefig(study.folder / "recipes.png", dpi=150)
         return ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
 
 from moc.study.records import MaskingChecks, StudyRecord
 from moc.views.checks import checks_failed, checks_summary, checks_word, sorted_curves
+from moc.views.tables import plain_table
 from moc.views.words import percent
 
 _WHY = "An attack that fails because gradients are hidden makes a set look robust."
@@ -34,7 +34,9 @@ def masking_section(study: StudyRecord) -> str:
         checks = study.checks(trial.number)
         details = _details(checks) if checks else ""
         rows.append((trial.name, _text(checks_word(study, trial.number)), details))
-    table = _table(("set", "result", "checks"), rows, "Masking checks of every set of the front")
+    table = plain_table(
+        ("set", "result", "checks"), rows, "Masking checks of every set of the front"
+    )
     notes = sorted({checks.transfer for checks in study.masking if checks.transfer})
     said = "".join(f'<p class="hint">Transfer: {_text(note)}.</p>' for note in notes)
     return f"{head}{table}{said}</section>"
@@ -58,7 +60,7 @@ def curve_section(study: StudyRecord) -> str:
     )
     rows = [(c.name, *(percent(error) for error in c.errors)) for c in curves]
     heads = ("set", *(f"eps {eps:g}" for eps in first.eps))
-    table = _table(heads, rows, "Robust error in percent")
+    table = plain_table(heads, rows, "Robust error in percent")
     return f'{title}<p class="hint">{_text(hint)}</p><div id="curves"></div>{table}</section>'
 
 
@@ -70,19 +72,6 @@ def _details(checks: MaskingChecks) -> str:
     state = "" if checks.passed else " open"
     title = f"<summary>{len(checks.checks)} checks</summary>"
     return f"<details{state}>{title}<ul>{items}</ul></details>"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    """A table of cells that are HTML already, but for the first of a row, which names it."""
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in heads)
-    body = ""
-    for name, *cells in rows:
-        row = "".join(f"<td>{cell}</td>" for cell in cells)
-        body += f'<tr><th scope="row">{_text(name)}</th>{row}</tr>'
-    return (
-        f'<div class="scroll"><table class="plain"><caption>{_text(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def _text(words: str) -> str:

@@ -15,6 +15,12 @@ class TestGridContract(EngineContract):
     def make(self, space, objectives, seed):
         return ENGINES.make("grid").start(space, objectives=objectives, seed=seed)
 
+    def test_seed_and_calls_determine_the_points(self, space, objectives):
+        """The places of two losses are those of every grid; a seed moves those of more."""
+        asked = [self.started(space, objectives, seed).ask(3) for seed in (3, 3, 4)]
+        assert asked[0] == asked[1]
+        assert (asked[0] == asked[2]) == (len(space.weights.names) == 2)
+
 
 def test_every_recipe_has_a_place_before_any_has_the_next():
     points = grid(CHOICES).ask(18)

@@ -52,7 +52,7 @@ def test_engines_are_made_by_name():
     assert ENGINES.make({"kind": "evolutionary", "population": 6}).start(
         THREE, objectives=2, seed=1
     )
-    with pytest.raises(StudyError, match="'bayesian', 'evolutionary', 'sobol'"):
+    with pytest.raises(StudyError, match="'bayesian', 'evolutionary', 'grid', 'sobol'"):
         ENGINES.make("random")
     with pytest.raises(StudyError, match=r"sobol\.initial"):
         ENGINES.make({"kind": "sobol", "initial": 3})
