@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from tiny import TINY
@@ -146,3 +148,12 @@ def test_the_command_refuses_what_it_does_not_know():
 
     result = runner.invoke(app, ["methods", "dmm"])
     assert isinstance(result.exception, MocError)
+
+
+def test_the_pages_name_every_method_and_show_one_as_it_is():
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "methods.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in NAMES)
+    shown = (docs / "add-a-discrepancy.md").read_text(encoding="utf-8")
+    own = files("moc.methods").joinpath("m3d.toml").read_text(encoding="utf-8")
+    assert f"```toml\n{own}```" in shown
