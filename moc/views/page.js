@@ -62,13 +62,21 @@
       { color: "#fff", size: 7, line: { color: grey, width: 1.3 }, opacity: fade(others),
         symbol: others.map((trial) => marks[trial.rung % marks.length]) },
       { name: "dominated", error_x: {}, error_y: {}, legendrank: 2000 })];
+    // Every point of a curve is a set: what those between the scored ones are expected to score.
+    const curves = state.measured === "validation" && data.dial ? data.dial.curves.filter(
+      (curve) => state.x in curve.scores && state.y in curve.scores) : [];
+    curves.forEach((curve) => traces.push({
+      type: "scatter", mode: "lines", x: curve.scores[state.x].mean, y: curve.scores[state.y].mean,
+      line: { color: `${curve.colour}88`, width: 1.8 }, showlegend: false, hoverinfo: "skip",
+    }));
+    const joined = curves.length ? "markers" : "lines+markers";
     data.rungs.forEach((rung, k) => {
       const chosen = shown(front).filter((trial) => trial.rung === k);
       chosen.sort((a, b) => measure(a)[state.x][0] - measure(b)[state.x][0]);
       const bright = chosen.filter(kept), dim = chosen.filter((trial) => !kept(trial));
       const marker = { color: rung.colour, symbol: marks[k % marks.length], line: { color: "#fff", width: 1 } };
       const name = data.open ? "front, open" : `front, ε = ${rung.words}`;
-      traces.push(points(bright, { ...marker, size: 12 }, { name, mode: "lines+markers", legendgroup: name, showlegend: true,
+      traces.push(points(bright, { ...marker, size: 12 }, { name, mode: joined, legendgroup: name, showlegend: true,
         line: { color: `${rung.colour}55`, width: 1.5 } }));
       traces.push(points(dim, { ...marker, size: 9, opacity: 0.18 }, { name, showlegend: false, error_x: {}, error_y: {} }));
     });
