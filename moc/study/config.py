@@ -271,7 +271,7 @@ class StudyConfig(_Table):
 
 
 def load_config(path: Path, *, profile: str | None = None) -> StudyConfig:
-    """Read and validate a study file.
+    """Read and validate a study file; paths in it are relative to its folder.
 
     Args:
         path: The TOML file.
@@ -292,13 +292,22 @@ def load_config(path: Path, *, profile: str | None = None) -> StudyConfig:
             known = ", ".join(profiles) or "none"
             raise StudyError(f"{path} has no profile {profile!r}; it has: {known}.")
         tables = merge(tables, profiles[profile])
-    return parse_config(tables, where=str(path))
+    return parse_config(tables, where=str(path), home=path.absolute().parent)
 
 
-def parse_config(tables: dict[str, Any], *, where: str) -> StudyConfig:
-    """Validate tables that were read from `where`; see `load_config`."""
+def parse_config(tables: dict[str, Any], *, where: str, home: Path | None = None) -> StudyConfig:
+    """Validate tables that were read from `where`; see `load_config`.
+
+    Args:
+        tables: Of a study file.
+        where: What to call it in an error.
+        home: The folder that paths in it are relative to; that of the process if left out.
+
+    Raises:
+        StudyError: With every fault of the file at once, each with its place.
+    """
     try:
-        return StudyConfig.model_validate(tables).check()
+        return StudyConfig.model_validate(tables, context=home).check()
     except ValidationError as error:
         raise StudyError(f"{where} has faults:\n  {describe(error)}") from None
     except MocError as error:

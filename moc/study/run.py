@@ -51,7 +51,8 @@ def run_study(
     with locked(folder), threads_of(config):
         start_afresh(folder)
         refuse_other_settings(config, folder)
-        if StudyLedger(folder / "study.jsonl").find("finished") is None:
+        finished = StudyLedger(folder / "study.jsonl").find("finished") is not None
+        if not finished or not is_written(config, folder):
             try:
                 context = StudyContext.load(config, folder, reporter)
             except BaseException:
@@ -59,8 +60,9 @@ def run_study(
                     shutil.rmtree(folder)
                 raise
             write_settings(config, folder)
-            with Worklist(context) as work:
-                _Run(context, work).all(on_batch)
+            if not finished:
+                with Worklist(context) as work:
+                    _Run(context, work).all(on_batch)
         study = read_study(folder)
         if on_batch is not None:
             on_batch(study)
@@ -148,8 +150,8 @@ def refuse_other_settings(config: StudyConfig, folder: Path) -> None:
     path = folder / "config.json"
     if not path.exists():
         return
-    settings = config.model_dump(mode="json")
-    known = json.loads(path.read_text(encoding="utf-8"))
+    settings = placeless(config.model_dump(mode="json"), config)
+    known = placeless(json.loads(path.read_text(encoding="utf-8")), config)
     changed = sorted(key for key in settings if settings[key] != known.get(key))
     if changed:
         raise StudyError(
@@ -159,13 +161,33 @@ def refuse_other_settings(config: StudyConfig, folder: Path) -> None:
         )
 
 
+def placeless(settings: dict[str, Any], config: StudyConfig) -> dict[str, Any]:
+    """Settings but for where the data lie: a study is held to their content instead."""
+    data = dict(settings["data"])
+    for name in ("source", "public_source"):
+        source = getattr(config.data, name)
+        if source is not None and data.get(name):
+            data[name] = {k: v for k, v in data[name].items() if k not in source.places}
+    return {**settings, "data": data}
+
+
+def is_written(config: StudyConfig, folder: Path) -> bool:
+    """Whether a folder has these very settings, and where the data lie."""
+    path = folder / "config.json"
+    return path.exists() and path.read_text(encoding="utf-8") == settings_text(config)
+
+
+def settings_text(config: StudyConfig) -> str:
+    """What `config.json` holds."""
+    return json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
+
+
 def write_settings(config: StudyConfig, folder: Path) -> None:
-    """Write the settings, whole or not at all."""
-    path, part = folder / "config.json", folder / "config.json.part"
-    if not path.exists():
-        settings = config.model_dump(mode="json")
-        part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+    """Write the settings, whole or not at all; what stands there lacks only where the data are."""
+    if not is_written(config, folder):
+        part = folder / "config.json.part"
+        part.write_text(settings_text(config), encoding="utf-8")
+        part.replace(folder / "config.json")
 
 
 @contextmanager

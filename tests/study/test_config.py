@@ -169,3 +169,29 @@ def test_unknown_profiles_missing_files_and_broken_toml_are_named(tmp_path):
         load_config(tmp_path / "absent.toml")
     with pytest.raises(StudyError, match="not a TOML file"):
         load_config(write(tmp_path, "name = "))
+
+
+# Paths
+
+
+def test_paths_are_relative_to_the_folder_of_the_study_file(tmp_path, monkeypatch):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    source = "source = {kind = 'table', path = 'a.csv', test = '../b.csv'}\n"
+    public = "public_source = {kind = 'npz', path = '/c.npz'}\n"
+    text = MINIMAL.replace('source = "digits"\n', source)
+    text += (
+        public
+        + "[evidence]\nkind = 'proxy'\n[privacy]\nepsilons = [1.0]\nledger = 'ledger.jsonl'\n"
+    )
+    for path in (write(home, text), Path("../home/study.toml")):
+        config = load_config(path)
+        found = config.data.source
+        assert found.path.resolve() == home / "a.csv"
+        assert found.path.is_absolute()
+        assert found.test.resolve() == tmp_path / "b.csv"
+        assert config.data.public_source.path == Path("/c.npz")
+        assert config.privacy.ledger.resolve() == home / "ledger.jsonl"
+        assert parse_config(config.model_dump(mode="json"), where="its dump") == config

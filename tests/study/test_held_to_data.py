@@ -77,6 +77,25 @@ def test_a_study_goes_on_with_its_own_records_in_whatever_order_only(stopped):
     assert study_of(tables, folder).complete
 
 
+def test_data_may_be_moved_but_not_exchanged(finished, tmp_path):
+    study, tables = finished
+    folder, path = tmp_path / "study", tmp_path / "moved.npz"
+    shutil.copytree(study.folder, folder)
+    np.savez(path, x=X[::-1], y=Y[::-1])
+    moved = tables_of(path, tables)
+    assert study_of(moved, folder).complete
+    assert json.loads((folder / "config.json").read_text())["data"]["source"]["path"] == str(path)
+    before = (folder / "config.json").read_bytes()
+    other = X.copy()
+    other[300, 0, 0] ^= 1
+    np.savez(tmp_path / "other.npz", x=other, y=Y)
+    with pytest.raises(StudyError, match="other records"):
+        study_of(tables_of(tmp_path / "other.npz", tables), folder)
+    with pytest.raises(StudyError, match=r"other settings .*differ in: data"):
+        study_of({**moved, "data": {**moved["data"], "split_seed": 5}}, folder)
+    assert (folder / "config.json").read_bytes() == before
+
+
 def test_what_holds_records_is_its_owners_alone(finished):
     study, _ = finished
     assert stat.S_IMODE(study.folder.stat().st_mode) == 0o700

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
 
 from moc.data.declared import NOTHING, Declared
 from moc.data.vault import RealData
@@ -18,15 +18,16 @@ Section = Literal["train", "test"]
 """A part of a data set as its files divide it."""
 
 
-def _expanded(path: Path) -> Path:
+def _found(path: Path, info: ValidationInfo) -> Path:
     try:
-        return path.expanduser()
+        path = path.expanduser()
     except RuntimeError:
         raise ValueError(f"the home folder in {path} is not known; write it out") from None
+    return path if info.context is None else info.context / path
 
 
-UserPath = Annotated[Path, AfterValidator(_expanded)]
-"""A path that may begin with ~."""
+UserPath = Annotated[Path, AfterValidator(_found)]
+"""A path that may begin with ~; relative to the folder of the study file that names it."""
 
 
 class Source(Part, ABC):
@@ -60,6 +61,11 @@ class Source(Part, ABC):
         """Folder of its files, for what is to stay beside them; None if it has none."""
         path: Path | None = getattr(self, "path", None)
         return path if path is None or path.is_dir() else path.parent
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Names of the settings that say where files lie, and nothing of what is in them."""
+        return frozenset(name for name, value in self if isinstance(value, Path))
 
     @abstractmethod
     def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
