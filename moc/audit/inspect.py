@@ -38,7 +38,7 @@ class Inspection:
         info: Public facts, of the train section.
         counts: Records of every class, by section.
         span: Smallest and largest value, in [0, 1].
-        copies: Records that repeat one before them, by section; in `test` those of `train` too.
+        copies: Records that repeat one before them, by section, in it or a section before it.
         examples: Up to ten records of every class of the train section.
     """
 
@@ -77,8 +77,12 @@ class Inspection:
         train = sum(self.counts["train"])
         held_out = min(max(train // 6, 1), _LARGEST)
         test = min(sum(self.counts.get("test", (held_out,))), _LARGEST)
+        validation, own = held_out, ""
+        if "validation" in self.counts:
+            validation = min(sum(self.counts["validation"]), _LARGEST)
+            own = 'validation_from = "validation"\n'
         return (
-            f"[data]\nsource = {_toml(settings)}\nvalidation = {held_out}\ntest = {test}\n"
+            f"[data]\nsource = {_toml(settings)}\nvalidation = {validation}\n{own}test = {test}\n"
             f"# reference = {held_out}   # a private study: records declared public, for baselines"
         )
 
@@ -106,9 +110,8 @@ def inspect(source: Source) -> Inspection:
         DataError: If it cannot be read.
     """
     told = source.proposed()
-    names: tuple[Section, ...] = ("train", "test") if told.has_test else ("train",)
     ledger, records = Ledger(None), dict[Section, Records]()
-    for name in names:
+    for name in told.sections:
         ledger.own(name, told.load(name))
         access = Access(key=name, data=name, purpose="inspection by the owner", kind="open")
         records[name] = ledger.read(access)

@@ -63,6 +63,8 @@ class DataTable(_Table):
         train: Records of T; all that the others leave if left out.
         reference: Records for baselines, and for transfer in a private study; none without it.
         validation: Records that steer the search.
+        validation_from: The section of the source that they come from: `train`, or `validation`
+            where it has one of its own.
         test: Records of the report; of the source's own test section where it has one.
     """
 
@@ -75,6 +77,7 @@ class DataTable(_Table):
     train: int | None = Field(default=None, gt=0)
     reference: int = Field(default=0, ge=0)
     validation: int = Field(gt=0)
+    validation_from: Literal["train", "validation"] = "train"
     test: int = Field(gt=0)
 
 

@@ -28,8 +28,12 @@ def parts_of(config: StudyConfig) -> dict[str, RealData]:
     home = d.public_source.load("train", others) if d.public_source else whole
     sizes = {"reference": d.reference, "validation": d.validation, "test": d.test}
     parts = {}
-    if (own := d.public_source or d.source).has_test:
+    own = d.public_source or d.source
+    if own.has_test:
         (parts["test"],) = _cut(own.load("test", others), {"test": sizes.pop("test")}, d)
+    if (section := d.validation_from) != "train":
+        mine = {"validation": sizes.pop("validation")}
+        (parts["validation"],) = _cut(own.load(section, others), mine, d)
     sizes = {name: size for name, size in sizes.items() if size}
     if home is whole:
         left = max(len(whole) - sum(sizes.values()), 1)

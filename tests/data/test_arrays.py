@@ -196,3 +196,5 @@ def test_medmnist_files_are_read_by_their_own_names(file):
     assert (train.info.shape, train.info.count, test.info.count) == ((3, 5, 4), 3, 4)
     assert unseal(test).y.tolist() == Y[2:].tolist()
     assert torch.equal(unseal(train).x, torch.from_numpy(x[:3].transpose(0, 3, 1, 2).copy()))
+    with pytest.raises(DataError, match="at least two classes"):  # one record: it is not ignored
+        load_npz(file, part="validation")

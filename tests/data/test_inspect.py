@@ -106,3 +106,20 @@ def test_what_no_source_reads_is_said(tmp_path):
     (tmp_path / "a.txt").write_text("words")
     with pytest.raises(DataError, match="found something that moc does not know"):
         guess(tmp_path / "a.txt")
+
+
+def test_a_validation_section_of_its_own_is_proposed(tmp_path):
+    x = RNG.integers(0, 256, (36, 5, 5), dtype=np.uint8)
+    y = np.tile([0, 1], 18)[:, None]
+    cuts = {"train": slice(0, 20), "val": slice(20, 30), "test": slice(30, 36)}
+    arrays = {f"{name}_images": x[rows] for name, rows in cuts.items()}
+    arrays |= {f"{name}_labels": y[rows] for name, rows in cuts.items()}
+    found = inspect(guess(archive(tmp_path / "m.npz", **arrays)))
+    assert {name: sum(counts) for name, counts in found.counts.items()} == {
+        "train": 20,
+        "validation": 10,
+        "test": 6,
+    }
+    settings = tomllib.loads(found.table())["data"]
+    assert settings["validation_from"] == "validation"
+    assert (settings["validation"], settings["test"]) == (10, 6)

@@ -196,10 +196,36 @@ def test_asking_for_a_test_section_swallows_no_error(tmp_path):
         _ = source.has_test
 
 
+# The validation section
+
+
 @pytest.mark.parametrize("kind", KEYS)
-def test_there_are_two_sections(paths, kind):
-    with pytest.raises(DataError, match="'train' or 'test' expected, found 'validation'"):
+def test_there_are_three_sections_and_one_that_is_not_there_says_to_split(paths, kind):
+    with pytest.raises(DataError, match="'train', 'validation', 'test', expected, found 'val'"):
+        made(kind, paths).load("val")
+    assert "validation" not in made(kind, paths).sections
+    with pytest.raises(DataError, match=r"no validation section; .*split that instead"):
         made(kind, paths).load("validation")
+
+
+def test_a_validation_section_has_the_classes_of_all_sections(tmp_path):
+    np.savez(tmp_path / "a.npz", x=IMAGES)
+    parts = {"train": [0, 1, 1], "val": [2, 1, 2], "test": [3, 0, 1]}
+    arrays = {f"{part}_labels": np.array(y)[:, None] for part, y in parts.items()}
+    arrays |= {f"{part}_images": IMAGES[k : k + 3] for k, part in enumerate(parts)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    for part, y in parts.items():
+        for k, label in enumerate(y):
+            home = tmp_path / "folder" / part / str(label)
+            home.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(IMAGES[k]).save(home / f"{k}.png")
+    for kind, path in (("npz", "a.npz"), ("folder", "folder")):
+        source = SOURCES.make({"kind": kind, "path": tmp_path / path})
+        assert source.sections == ("train", "validation", "test")
+        for section, y in zip(source.sections, parts.values(), strict=True):
+            data = source.load(section)
+            assert data.info.classes == ("0", "1", "2", "3")
+            assert sorted(unseal(data).y.tolist()) == sorted(y)
 
 
 # What messages may say

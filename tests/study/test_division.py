@@ -221,3 +221,43 @@ def test_built_in_benchmarks_need_no_declaration(source):
     config = parse_config({"name": "toy", "data": data, **PRIVATE}, where="test")
     assert parts_of(config)["train"].info.taken == ()
     assert not re.search("copies", describe_parts(config, parts_of(config)))
+
+
+# A validation section of the source's own
+
+
+def with_sections(path):
+    """MedMNIST's form: 40 records to train on, 30 to validate, 20 to test."""
+    cuts = {"train": slice(0, 40), "val": slice(40, 70), "test": slice(70, 90)}
+    arrays = {f"{name}_images": X[rows] for name, rows in cuts.items()}
+    return write(path, **arrays, **{f"{name}_labels": Y[rows, None] for name, rows in cuts.items()})
+
+
+def test_validation_records_come_from_the_section_that_the_study_file_names(tmp_path):
+    path = with_sections(tmp_path / "medical.npz")
+    sections = {name: {row.tobytes() for row in X[40:70]} for name in ("validation",)}
+    own = contents(path, validation_from="validation")
+    assert len(own["train"]) == 40 - 10
+    assert {row for row, _ in own["validation"]} < sections["validation"]
+    assert len(own["validation"]) == 20
+    cut = contents(path)
+    assert len(cut["train"]) == 40 - 10 - 20
+    assert not {row for row, _ in cut["validation"]} & sections["validation"]
+
+
+def test_a_validation_section_that_is_not_there_is_refused(file):
+    with pytest.raises(DataError, match="no validation section"):
+        parts_of(config_of(file, validation_from="validation"))
+
+
+def test_a_public_source_gives_its_own_validation_section(tmp_path):
+    path = with_sections(tmp_path / "medical.npz")
+    private = write(tmp_path / "t.npz", x=255 - X, y=Y)
+    public = {"kind": "npz", "path": str(path)}
+    options = {"public_source": public, "reference": 0, "validation_from": "validation"}
+    found = contents(private, private=True, **options)
+    assert {name: len(rows) for name, rows in found.items()} == {
+        "train": 90,
+        "validation": 20,
+        "test": 15,
+    }

@@ -14,7 +14,7 @@ from moc.data.vault import RealData
 from moc.errors import DataError
 from moc.parts import Family, Part
 
-Section = Literal["train", "test"]
+Section = Literal["train", "validation", "test"]
 """A part of a data set as its files divide it."""
 
 
@@ -57,6 +57,17 @@ class Source(Part, ABC):
         return False
 
     @property
+    def has_validation(self) -> bool:
+        """Likewise of a validation section, which is left alone unless a study names it."""
+        return False
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections that it has."""
+        there: dict[Section, bool] = {"validation": self.has_validation, "test": self.has_test}
+        return ("train", *(name for name, found in there.items() if found))
+
+    @property
     def folder(self) -> Path | None:
         """Folder of its files, for what is to stay beside them; None if it has none."""
         path: Path | None = getattr(self, "path", None)
@@ -69,7 +80,7 @@ class Source(Part, ABC):
 
     @abstractmethod
     def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
-        """Load and seal one section; `test` is asked for only where there is one.
+        """Load and seal one section, one of those that there are.
 
         Args:
             section: Which.
@@ -88,11 +99,12 @@ class Source(Part, ABC):
                 as declared.
         """
         if section not in get_args(Section):
-            raise DataError(f"The section 'train' or 'test' expected, found {section!r}.")
-        if section == "test" and not self.has_test:
+            names = ", ".join(map(repr, get_args(Section)))
+            raise DataError(f"A section, one of {names}, expected, found {section!r}.")
+        if section not in self.sections:
             raise DataError(
-                f"The source {self.kind!r} has no test section; load its train section and split "
-                "that instead."
+                f"The source {self.kind!r} has no {section} section; load its train section and "
+                "split that instead."
             )
         data = self.read(section, declared.names)
         if section != "train":

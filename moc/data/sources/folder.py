@@ -19,11 +19,11 @@ from moc.errors import DataError
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
 _CONVERTED = {"grey": "L", "rgb": "RGB"}
 _CONVERTIBLE = (*_MODES, "LA", "PA", "RGBA", "CMYK", "YCbCr")
-_SECTIONS: tuple[Section, ...] = ("train", "test")
+_SECTIONS: dict[Section, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
 class Folder(Source):
-    """Image files, one sub-folder a class; or such folders `train` and `test`.
+    """Image files, one sub-folder a class; or such folders `train` and `test`, and perhaps `val`.
 
     Attributes:
         path: The folder.
@@ -68,6 +68,11 @@ class Folder(Source):
     def has_test(self) -> bool:
         return _is_divided(self.path)
 
+    @property
+    @override
+    def has_validation(self) -> bool:
+        return self.has_test and (self.path / _SECTIONS["validation"]).is_dir()
+
     @override
     def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
         return load_folder(self.path, part=section, size=self.size, colours=self.colours)
@@ -92,7 +97,8 @@ def load_folder(
     """
     if not path.is_dir():
         raise DataError(f"A folder with one sub-folder for each class expected at {path}.")
-    homes = [path / name for name in _SECTIONS] if _is_divided(path) else [path]
+    divided = _is_divided(path)
+    homes = [h for n in _SECTIONS.values() if (h := path / n).is_dir()] if divided else [path]
     classes = tuple(sorted({folder.name for home in homes for folder in _folders(home)}))
     if len(classes) < 2:
         raise DataError(
@@ -101,7 +107,7 @@ def load_folder(
         )
     images: list[np.ndarray] = []
     labels: list[int] = []
-    home = path / part if len(homes) > 1 else path
+    home = path / _SECTIONS[part] if divided else path
     for folder in _folders(home):
         files = _visible(folder)
         if not files:
@@ -117,7 +123,7 @@ def load_folder(
 
 def _is_divided(path: Path) -> bool:
     """Whether there are folders `train` and `test` of classes, instead of classes."""
-    return all((path / name).is_dir() and _folders(path / name) for name in _SECTIONS)
+    return all((path / name).is_dir() and _folders(path / name) for name in ("train", "test"))
 
 
 def _folders(path: Path) -> list[Path]:

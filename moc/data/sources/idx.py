@@ -147,6 +147,8 @@ def load_idx(
         DataError: If a file is missing, truncated or not an IDX file of unsigned bytes, or images
             and labels do not fit each other.
     """
+    if part not in _PREFIXES:
+        raise DataError(f"IDX files have a train and a test part; found {part!r}.")
     images, labels = (read_idx(_find(folder, part, kind)) for kind in ("images", "labels"))
     facts = _KNOWN.get(name or "")
     if name is None or facts is None:

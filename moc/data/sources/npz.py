@@ -20,6 +20,7 @@ from moc.errors import DataError
 
 _NAMES: dict[Section, tuple[tuple[str, str], ...]] = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("x", "y")),
+    "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
 }
 _WANTED = tuple(name for pairs in _NAMES.values() for pair in pairs for name in pair)
@@ -29,8 +30,8 @@ _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.err
 class Npz(Source):
     """An .npz file with `x_train`, `y_train`, `x_test`, `y_test`, or with `x` and `y` only.
 
-    MedMNIST's names are read too: `train_images`, `train_labels`, `test_images`, `test_labels`. Its
-    validation part is left alone: a study takes its validation records from the train section.
+    MedMNIST's names are read too: `train_images`, `train_labels`, `val_images`, and so on. Its
+    validation part, or `x_val` and `y_val`, is left alone unless `[data]` says `validation_from`.
 
     Attributes:
         path: The file.
@@ -64,8 +65,12 @@ class Npz(Source):
     @property
     @override
     def has_test(self) -> bool:
-        names = {name for pair in _NAMES["test"] for name in pair}
-        return not names.isdisjoint(_arrays(self.path))
+        return _holds(self.path, "test")
+
+    @property
+    @override
+    def has_validation(self) -> bool:
+        return _holds(self.path, "validation")
 
     @override
     def read(self, section: Section, classes: tuple[str, ...] | None) -> RealData:
@@ -87,7 +92,7 @@ def load_npz(
 
     Args:
         path: The file.
-        part: `train` or `test`; a file with `x` and `y` only has no test part.
+        part: `train`, `validation` or `test`; a file with `x` and `y` only has the first one.
         classes: Their names, if they are declared.
         bounds: Values that stand for 0 and 1, if they are declared.
 
@@ -96,10 +101,9 @@ def load_npz(
     """
     arrays = _arrays(path)
     names = next((pair for pair in _NAMES[part] if not arrays.keys().isdisjoint(pair)), ("x", "y"))
-    if names == ("x", "y") and part == "test":
-        raise DataError(
-            f"{path} has no x_test and y_test; load its train part and split that instead."
-        )
+    if names == ("x", "y") and part != "train":
+        own = " and ".join(_NAMES[part][0])
+        raise DataError(f"{path} has no {own}; load its train part and split that instead.")
     for name in names:
         if name not in arrays:
             raise DataError(
@@ -111,6 +115,10 @@ def load_npz(
     labels, classes = class_labels([arrays[name] for name in held], where=where, classes=classes)
     y = labels[held.index(names[1])]
     return to_real(path.stem, scaled(x, bounds, where=where), y, classes=classes)
+
+
+def _holds(path: Path, part: Section) -> bool:
+    return any(name in _arrays(path) for pair in _NAMES[part] for name in pair)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
