@@ -8,7 +8,7 @@ STAMP := .venv/.moc-installed
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: study test ui check slow install clean
+.PHONY: study test ui check slow newcomer install clean
 
 study: $(STAMP)
 	$(BIN)/moc study $(STUDY) $(ARGS)
@@ -18,6 +18,9 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+newcomer: $(STAMP)
+	$(BIN)/python -m pytest -m newcomer $(ARGS)
 
 ui: $(STAMP)
 	$(BIN)/moc ui $(ARGS)
