@@ -4,11 +4,12 @@ STUDY ?= studies/digits.toml
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.moc-installed
+EXTRAS := .venv/.moc-extras
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: study test ui check slow newcomer install clean
+.PHONY: study test ui check slow newcomer browser docs extras install clean
 
 study: $(STAMP)
 	$(BIN)/moc study $(STUDY) $(ARGS)
@@ -21,6 +22,11 @@ slow: $(STAMP)
 
 newcomer: $(STAMP)
 	$(BIN)/python -m pytest -m newcomer $(ARGS)
+
+browser: $(STAMP) $(EXTRAS)
+	$(BIN)/python -m pytest -m browser $(ARGS)
+
+extras: $(EXTRAS)
 
 ui: $(STAMP)
 	$(BIN)/moc ui $(ARGS)
@@ -41,6 +47,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps torchattacks==3.5.1
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps dp-accounting dm-tree absl-py
 	@touch $(STAMP)
+
+$(EXTRAS): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[hf,interop,browser,docs]'
+	@touch $(EXTRAS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -156,6 +156,18 @@
     for (const child of [content].flat()) made.append(child);
     return made;
   };
+  // What a click does, Enter and the space bar do; arrows go from row to row. Drawing anew keeps the focus.
+  function pressable(node, key, act) {
+    Object.assign(node, { tabIndex: 0, onclick: act, onkeydown: (event) => {
+      if (event.key === "Enter" || event.key === " ") act();
+      else if (["ArrowDown", "ArrowRight"].includes(event.key)) node.nextElementSibling?.focus();
+      else if (["ArrowUp", "ArrowLeft"].includes(event.key)) node.previousElementSibling?.focus();
+      else return;
+      event.preventDefault();
+    } });
+    node.dataset.key = key;
+    return node;
+  }
   const columns = [
     { key: "name", title: "set", of: (t) => t.name },
     { key: "epsilon", title: "epsilon", of: (t) => t.epsilon ?? Infinity, show: (t) => t.epsilon_words ?? "real" },
@@ -188,11 +200,12 @@
       const ends = all.flatMap((item) => { const [m, s] = measure(item)[key]; return [m - s, m + s]; });
       return [key, [Math.min(...ends), Math.max(...ends)]];
     }));
+    const focused = document.activeElement?.dataset.key;
     $("table").tHead.replaceChildren(element("tr", columns.map((column) => {
       const title = typeof column.title === "function" ? column.title() : column.title;
-      const head = element("th", title, { scope: "col", onclick: () => {
+      const head = pressable(element("th", title, { scope: "col" }), `by ${column.key}`, () => {
         state.down = state.sort === column.key && !state.down; state.sort = column.key; drawTable();
-      } });
+      });
       if (column === sorted) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
       return head;
     })));
@@ -204,9 +217,12 @@
       ...rows.map((trial) => {
         const colour = data.rungs[trial.rung].colour, dot = element("span", [], { className: "dot" });
         dot.style.background = colour;
-        return row(trial, colour, dot, { className: trial === current ? "trial selected" : "trial", onclick: () => pin(trial.name) });
+        const made = row(trial, colour, dot, { className: trial === current ? "trial selected" : "trial" });
+        if (trial === current) made.setAttribute("aria-current", "true");
+        return pressable(made, trial.name, () => pin(trial.name));
       }),
       ...real.map((item) => row(item, violet, element("span", "×", { className: "cross" }), { className: "baseline" })));
+    if (focused) [...$("table").querySelectorAll("[data-key]")].find((node) => node.dataset.key === focused)?.focus();
     $("count").textContent = `${rows.length} of ${front.length} sets remain`;
   }
 
@@ -249,8 +265,6 @@
     $("reset").onclick = () => { state.limits = {}; state.brush = {}; state.pinned = null; select.value = ""; bounds(); render(); };
     $("parallel").closest("section").hidden = !front.length;
     $("progress").closest("section").hidden = !data.hypervolume.length;
-    // The contact sheet beside it decides how tall the scatter plot may be.
-    new ResizeObserver(() => Plotly.Plots.resize("scatter")).observe($("scatter"));
   }
   function bounds() {
     for (const key of keys) {

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
-import shutil
-import subprocess
 
 import numpy as np
-import pytest
 import torch
 from fake_study import fake_study
 
 from moc.data.curve import bernstein
 from moc.views.dial import dial_data, dial_section
-from moc.views.page import write_page
 
 
 def test_the_embedded_control_sets_are_those_of_the_curve(tiny_private):
@@ -42,39 +36,3 @@ def test_sets_apart_have_no_dial(tmp_path):
     study = fake_study(tmp_path)
     assert dial_section(study) == ""
     assert dial_data(study) is None
-
-
-SCRIPT = """<script>
-const out = {}, slider = document.getElementById("dial");
-const sheet = () => document.getElementById("dial-sheet").toDataURL();
-const before = sheet();
-slider.value = 16; slider.dispatchEvent(new Event("input"));
-out.moved = sheet() !== before;
-document.getElementById("dial-rung").value = "1";
-document.getElementById("dial-rung").dispatchEvent(new Event("change"));
-out.command = document.getElementById("dial-command").textContent;
-out.scores = document.getElementById("dial-scores").textContent;
-out.traces = document.querySelectorAll("#dial-plot .scatterlayer .trace").length;
-document.body.append(Object.assign(document.createElement("pre"),
-  { id: "out", textContent: JSON.stringify(out) }));
-</script></body>"""
-
-
-@pytest.mark.browser
-def test_the_dial_moves_in_a_browser(tiny_private, tmp_path):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium or google-chrome on the PATH")
-    page = write_page(tiny_private, tmp_path / "report.html")
-    page.write_text(page.read_text().replace("</body>", SCRIPT))
-    flags = "--headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --dump-dom"
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    run = subprocess.run(
-        [chromium, *flags.split(), profile, page.as_uri()], capture_output=True, timeout=120
-    )
-    found = re.search(r'<pre id="out">(.*?)</pre>', run.stdout.decode(), re.DOTALL)
-    out = json.loads(found[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
-    assert out["moved"]
-    assert out["command"] == "moc choose tiny-private --at 0.25 --rung 2"
-    assert "clean error, expected" in out["scores"]
-    assert out["traces"] == 6

@@ -7,8 +7,6 @@ import io
 import json
 import math
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -141,58 +139,3 @@ def test_a_missing_set_is_named(tmp_path):
     (tmp_path / study.trials[1].set_path).unlink()
     with pytest.raises(DataError, match="trial-001"):
         write_page(study, tmp_path / "report.html")
-
-
-SCRIPT = """<script>
-const out = {}, rows = () => document.querySelectorAll("#table tbody tr.trial").length;
-const set = (id, value, event) => {
-  const node = document.getElementById(id);
-  node.value = value; node.dispatchEvent(new Event(event));
-};
-out.ready = document.body.dataset.ready; out.all = rows();
-set("limit-epsilon", "1", "change"); out.cheaper = rows();
-document.getElementById("reset").click(); out.reset = rows();
-set("limit-robust_error", "50", "input"); out.robust = rows();
-document.getElementById("reset").click();
-set("measured", "test", "change");
-out.first = document.querySelector("#table tbody tr.trial").textContent;
-document.querySelectorAll("#table tbody tr.trial")[2].click();
-out.pinned = document.getElementById("detail-name").textContent;
-out.sheet = document.getElementById("sheet").src;
-set("measured", "validation", "change");
-out.curves = document.querySelectorAll("#curves .scatterlayer .trace").length;
-out.checks = document.querySelector("#table tbody tr.trial").textContent.includes("passed");
-out.plots = document.querySelectorAll("#scatter .scatterlayer .trace").length;
-document.body.append(Object.assign(document.createElement("pre"),
-  { id: "out", textContent: JSON.stringify(out) }));
-</script></body>"""
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("more", [(), MORE])
-def test_the_page_reacts_in_a_browser(tmp_path, more):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium or google-chrome on the PATH")
-    study = fake_study(tmp_path, trials=24, more=more)
-    page = write_page(study, tmp_path / "report.html")
-    page.write_text(page.read_text().replace("</body>", SCRIPT))
-    flags = "--headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --dump-dom"
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    run = subprocess.run(
-        [chromium, *flags.split(), profile, page.as_uri()], capture_output=True, timeout=120
-    )
-    found = re.search(r'<pre id="out">(.*?)</pre>', run.stdout.decode(), re.DOTALL)
-    out = json.loads(found[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
-    front = [study.trial(n) for n in study.front]
-    assert out["ready"] == "true"
-    assert out["all"] == out["reset"] == len(front)
-    assert out["cheaper"] == sum(t.epsilon <= 4 for t in front)
-    assert out["robust"] == sum(t.scores["robust_error"].mean <= 0.5 for t in front)
-    assert f"{100 * front[0].report['error'].mean:.1f}" in out["first"]
-    third = sorted(front, key=lambda t: t.report["error"].mean)[2]
-    assert out["pinned"] == third.name
-    assert base64.b64decode(out["sheet"].split(",")[1]).startswith(b"\x89PNG")
-    assert out["plots"] > 4
-    assert out["curves"] == len(front) + len(study.baselines)
-    assert out["checks"]
