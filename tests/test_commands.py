@@ -171,6 +171,8 @@ def test_the_doctor_says_what_is_there_and_what_to_type(tmp_path, monkeypatch):
     for words in ("Python 3.", "torch 2.", "processor cores", "GB free", "MLflow keeps runs in"):
         assert words in done.output
     monkeypatch.delitem(doctor._PACKAGES, "no-such-package")
+    monkeypatch.setitem(doctor._EXTRAS, "no-such-extra", "nightmares")
+    assert "no no-such-extra; needed only for nightmares: pip install" in invoke("doctor").output
     assert invoke("doctor").exit_code == 0
 
 

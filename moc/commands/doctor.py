@@ -46,16 +46,29 @@ def examine() -> list[Found]:
         well=True,
         words=f"moc {__version__}, Python {platform.python_version()}, {platform.platform()}",
     )
-    return [there, *map(_package, _PACKAGES), *_machine()]
+    needed = [_package(name, purpose) for name, purpose in _PACKAGES.items()]
+    return [there, *needed, *map(_extra, _EXTRAS), *_machine()]
 
 
-def _package(name: str) -> Found:
+def _package(name: str, purpose: str) -> Found:
     try:
-        return Found(well=True, words=f"{name} {version(name)} ({_PACKAGES[name]})")
+        return Found(well=True, words=f"{name} {version(name)} ({purpose})")
     except PackageNotFoundError:
         hint = _HINTS.get(name, f"pip install -c constraints.txt {name}")
-        words = f"{name}, for {_PACKAGES[name]}: type {hint}"
+        words = f"{name}, for {purpose}: type {hint}"
         return Found(well=False, words=words)
+
+
+_EXTRAS = {"datasets": "Hugging Face data sets"}
+"""Packages that moc does without, and what they are for."""
+
+
+def _extra(name: str) -> Found:
+    found = _package(name, _EXTRAS[name])
+    if found.well:
+        return found
+    hint = "pip install 'moc-condensation[hf]'"
+    return Found(well=True, words=f"no {name}; needed only for {_EXTRAS[name]}: {hint}")
 
 
 def _machine() -> Iterator[Found]:

@@ -114,7 +114,7 @@ def load_folder(
             raise DataError(f"Images expected in {folder}, found none; fill or remove it.")
         for file in files:
             images.append(_read(file, size, colours))
-            _check_alike(images[0], images[-1], file)
+            check_alike(images[0], images[-1], str(file))
         labels += [classes.index(folder.name)] * len(files)
     if not images:
         raise DataError(f"One sub-folder for each class expected in {home}, found none.")
@@ -148,24 +148,40 @@ def _read(file: Path, size: int | None, colours: str | None) -> np.ndarray:
     """Read an image as uint8 (H, W), or (H, W, 3)."""
     try:
         with Image.open(file) as image:
-            mode = image.mode
-            wanted = _CONVERTED[colours] if colours and mode in _CONVERTIBLE else _MODES.get(mode)
-            if wanted:
-                plain = image.convert(wanted)
-                return np.asarray(ImageOps.fit(plain, (size, size)) if size else plain)
+            return pixels_of(image, str(file), size=size, colours=colours)
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise DataError(f"{file} cannot be read as an image; mend or remove it.") from error
+
+
+def pixels_of(
+    image: Image.Image, where: str, *, size: int | None, colours: str | None
+) -> np.ndarray:
+    """An image as uint8 (H, W), or (H, W, 3); see `Folder` for `size` and `colours`.
+
+    Raises:
+        DataError: If it is neither grey nor RGB, and `colours` does not say what to make of it.
+    """
+    mode = image.mode
+    wanted = _CONVERTED[colours] if colours and mode in _CONVERTIBLE else _MODES.get(mode)
+    if wanted:
+        plain = image.convert(wanted)
+        return np.asarray(ImageOps.fit(plain, (size, size)) if size else plain)
     raise DataError(
-        f"{file}: a grey or RGB image expected, found mode {mode}; convert it, or write colours = "
+        f"{where}: a grey or RGB image expected, found mode {mode}; convert it, or write colours = "
         '"grey" or "rgb" where transparency may be dropped.'
     )
 
 
-def _check_alike(first: np.ndarray, image: np.ndarray, file: Path) -> None:
+def check_alike(first: np.ndarray, image: np.ndarray, where: str) -> None:
+    """Refuse an image of another size or form than the first one.
+
+    Raises:
+        DataError: If it differs.
+    """
     if image.shape != first.shape:
         raise DataError(
             f"All images must be of one size, and all grey or all RGB: the first one is "
-            f"{_describe(first)}, {file} is {_describe(image)}. Convert them to be alike, or "
+            f"{_describe(first)}, {where} is {_describe(image)}. Convert them to be alike, or "
             'say what to make of them, such as size = 32 and colours = "rgb".'
         )
 
