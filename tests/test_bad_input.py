@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from moc.cli import main
+from moc.export import export_set
+from moc.study.store import read_study
 
 STUDY = """
 name = "new"
@@ -61,6 +63,10 @@ def damaged_array(home):
 
 def two_columns(home):
     (home / "t.csv").write_text("a,b\n1,2\n")
+
+
+def an_export(home):
+    export_set(read_study(home / "runs" / "tiny"), 0, home / "out")
 
 
 def nothing(home):
@@ -124,6 +130,7 @@ TABLE = [
     (("inspect", "t.csv", "--label", "a", "--sheet", "no/s.png"), two_columns, "A folder to write"),
     (("compare", "tiny", "none"), nothing, "with its card.json, expected at tiny"),
     (("verify", "none"), nothing, "with its SHA256SUMS expected at none"),
+    (("verify", "out", "--study", "none.toml"), an_export, "There is no study file at none.toml"),
     (("verify", "full"), nothing, "with its SHA256SUMS expected at full"),
 ]
 

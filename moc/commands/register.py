@@ -129,13 +129,23 @@ def compare(
 
 def verify(
     folder: Annotated[str, typer.Argument(help="An exported folder, or a study's name or folder.")],
+    scores: Annotated[
+        bool, typer.Option(help="Measure the scores of an exported set again; takes a minute.")
+    ] = True,
+    study: Annotated[
+        Path | None, typer.Option(help="A study file whose [data] says where the records lie.")
+    ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Check that an exported folder is as it was written, or that a study can be read whole."""
+    """Check that an exported folder is as it was written and worth what its card says.
+
+    Its scores are measured again where their records are public, or of an open study, and at hand.
+    Of a study: that it can be read whole.
+    """
     from moc.commands.verify import verify_export, verify_study
 
-    if (study := _study_folder(folder, runs)) is not None:
-        wrong, what = verify_study(study)
+    if (home := _study_folder(folder, runs)) is not None:
+        wrong, what = verify_study(home)
     else:
         wrong, what = verify_export(Path(folder)), "every file by its hash, and the set"
     for line in wrong:
@@ -144,6 +154,25 @@ def verify(
         typer.echo(f"FAILED: {folder} is not as it was written.", err=True)
         raise typer.Exit(1)
     typer.echo(f"{folder} is as it was written: {what}.")
+    if home is None and scores:
+        _verify_scores(Path(folder), study, runs)
+
+
+def _verify_scores(folder: Path, study: Path | None, runs: Path) -> None:
+    """Say what the scores are when they are measured again; exit code 1 if they are others."""
+    from moc.commands.again import verify_scores
+    from moc.study.reporter import Console
+
+    found, why_not = verify_scores(folder, study=study, runs=runs, reporter=Console())
+    for one in found:
+        typer.echo(f"- {one.describe()}")
+    if why_not:
+        typer.echo(why_not)
+    elif not all(one.agrees for one in found):
+        typer.echo(f"FAILED: {folder} is not worth what its card says.", err=True)
+        raise typer.Exit(1)
+    else:
+        typer.echo("Every score was measured again within 3 standard errors.")
 
 
 def doctor() -> None:
