@@ -26,6 +26,9 @@ newcomer: $(STAMP)
 browser: $(STAMP) $(EXTRAS)
 	$(BIN)/python -m pytest -m browser $(ARGS)
 
+docs: $(STAMP) $(EXTRAS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 extras: $(EXTRAS)
 
 ui: $(STAMP)

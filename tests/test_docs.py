@@ -35,7 +35,7 @@ def test_the_page_on_privacy_names_tests():
     assert len(NAMED) > 25
 
 
-@pytest.mark.parametrize("page", ["your-data", "choose", "robustness"])
+@pytest.mark.parametrize("page", ["your-data", "choose", "robustness", "framework"])
 def test_the_python_of_a_page_runs_as_it_stands(page, tiny_private, tmp_path, monkeypatch, capsys):
     """On a finished study called digits, in the folder of the reader."""
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
