@@ -67,6 +67,7 @@ def test_inspect_knows_it(pets, tmp_path):
     pets.save_to_disk(tmp_path / "pets")
     found = inspect(guess(tmp_path / "pets"))
     assert found.source.kind == "huggingface"
+    assert (found.source.size, found.source.colours, found.told) == (None, None, False)
     assert found.counts == {"train": (2, 2, 2), "validation": (1, 1, 1), "test": (1, 1, 1)}
 
 
@@ -82,6 +83,8 @@ def test_pictures_of_mixed_sizes_become_alike_by_a_declared_rule(datasets, tmp_p
     assert data.info.shape == (3, 6, 6)
     assert data.info.classes == ("a", "b")
     assert unseal(data).y.tolist() == [1, 0, 1, 0]
+    told = inspect(guess(tmp_path / "mixed"))
+    assert (told.source.size, told.source.colours, told.told) == (7, "rgb", True)
 
 
 def test_arrays_are_brought_to_the_unit_range(datasets, tmp_path):
@@ -96,6 +99,7 @@ def test_arrays_are_brought_to_the_unit_range(datasets, tmp_path):
     data = source(path=tmp_path / "signals", column="signal", range=(0, 4095)).load()
     np.testing.assert_allclose(unseal(data).x, x / 4095, atol=1e-6)
     assert not source(path=tmp_path / "signals").has_test
+    assert source(path=tmp_path / "signals", column="signal").proposed().size is None
     ragged = {"signal": [[1, 2], [3]], "label": [0, 1]}
     datasets.Dataset.from_dict(ragged).save_to_disk(tmp_path / "ragged")
     with pytest.raises(DataError, match=r"one shape|numbers"):

@@ -56,12 +56,8 @@ class Folder(Source):
         for file in self.path.rglob("*/*"):
             if file.is_file() and not file.name.startswith("."):
                 _note(file, sizes, modes)
-        grey = modes <= {"1", "L", "LA"}
-        alike = len({_MODES.get(mode, mode) for mode in modes}) == 1 and modes <= _MODES.keys()
-        return self.but(
-            size=self.size or (None if len(sizes) < 2 else min(map(min, sizes))),
-            colours=self.colours or (None if alike else ("grey" if grey else "rgb")),
-        )
+        size, colours = rule_for(sizes, modes)
+        return self.but(size=self.size or size, colours=self.colours or colours)
 
     @property
     @override
@@ -119,6 +115,16 @@ def load_folder(
     if not images:
         raise DataError(f"One sub-folder for each class expected in {home}, found none.")
     return to_real(path.resolve().name, np.stack(images), np.array(labels), classes=classes)
+
+
+def rule_for(
+    sizes: set[tuple[int, int]], modes: set[str]
+) -> tuple[int | None, Literal["grey", "rgb"] | None]:
+    """The size and colours that would make such images alike, where they need it."""
+    alike = len({_MODES.get(mode, mode) for mode in modes}) == 1 and modes <= _MODES.keys()
+    grey = modes <= {"1", "L", "LA"}
+    size = None if len(sizes) < 2 else min(map(min, sizes))
+    return size, None if alike else ("grey" if grey else "rgb")
 
 
 def _is_divided(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing_extensions import override
 from moc.data.arrays import scaled, to_real
 from moc.data.labels import class_labels
 from moc.data.sources.base import Section, Source, UserPath
-from moc.data.sources.folder import check_alike, pixels_of
+from moc.data.sources.folder import check_alike, pixels_of, rule_for
 from moc.data.vault import RealData
 from moc.errors import DataError
 
@@ -58,6 +58,20 @@ class HuggingFace(Source):
     @override
     def guess(cls, path: Path) -> Source | None:
         return cls(path=path) if any((path / name).is_file() for name in _ON_DISK) else None
+
+    @override
+    def proposed(self) -> Source:
+        splits = self._splits()
+        features = next(iter(splits.values())).features
+        column = self.column or _only(features, "Image")
+        if column is None or type(features.get(column)).__name__ != "Image":
+            return self
+        held = [
+            split.select_columns([column]) for split in splits.values() if column in split.features
+        ]
+        images = [row[column] for split in held for row in split]
+        size, colours = rule_for({one.size for one in images}, {one.mode for one in images})
+        return self.but(size=self.size or size, colours=self.colours or colours)
 
     @property
     @override
