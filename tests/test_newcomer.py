@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -103,8 +102,8 @@ def moc_command(tmp_path):
     (wheel,) = wheels.glob("moc_condensation-*.whl")
     run(*pip, "--python", python, "install", "--no-deps", wheel, folder=tmp_path)
     (site,) = home.glob("lib/python3.*/site-packages")
-    lent = sysconfig.get_path("purelib")
-    (site / "lent.pth").write_text(lent + "\n")
+    lent = [place for place in sys.path if place.endswith("site-packages")]
+    (site / "lent.pth").write_text("\n".join(lent) + "\n")
     where = run(python, "-c", "import moc; print(moc.__file__)", folder=tmp_path)
     assert Path(where.strip()).is_relative_to(home)
     return home / "bin" / "moc"
