@@ -16,7 +16,7 @@ from tiny import PRIVATE
 from typer.testing import CliRunner
 
 from moc.cli import app
-from moc.study.config import _merge, load_config, parse_config
+from moc.study.config import load_config, merge, parse_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -72,7 +72,7 @@ def test_a_table_can_be_part_of_a_study(page, text, tmp_path):
         assert load_config(tmp_path / "study.toml").name == tables["name"]
         return
     for one in [tables, *tables.pop("profile", {}).values()]:
-        parse_config(_merge(STUDY, one), where=page)
+        parse_config(merge(STUDY, one), where=page)
 
 
 @pytest.mark.parametrize("words", commands())

@@ -12,6 +12,7 @@ from typing import Any
 from moc.errors import MocError, PolicyError
 from moc.evaluate.scores import Estimate
 from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.trained import Trained
 from moc.export import CARD, load
 from moc.objectives.base import Objective
 from moc.privacy.ledger import Ledger
@@ -87,10 +88,9 @@ def remeasured(
             continue
         measures = context.measures_of(context.suites[part])
         seeds = [seed + _AGAIN for seed in network_seeds(config, test=part == "test")]
+        trained = Trained(synthetic, seeds=seeds, device=context.device)
         with reporter.stage(f"measuring again on {len(held_out)} {part} records"):
-            counts = count_outcomes(
-                synthetic, measures=measures, held_out=held_out, seeds=seeds, device=context.device
-            )
+            counts = count_outcomes(trained, measures=measures, held_out=held_out)
         found = estimates(held_out.publish(counts), measures)
         for name in found.keys() & promised.keys():
             mean, se = promised[name]

@@ -156,4 +156,4 @@ def test_the_pages_name_every_method_and_show_one_as_it_is():
     assert all(f"| `{name}` |" in page for name in NAMES)
     shown = (docs / "add-a-discrepancy.md").read_text(encoding="utf-8")
     own = files("moc.methods").joinpath("m3d.toml").read_text(encoding="utf-8")
-    assert f"```toml\n{own}```" in shown
+    assert f"```text\n{own}```" in shown
