@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from ledgers import rewrite_settings, write_events
 
 from moc.data.declared import DataInfo
 from moc.data.storage import save_set
@@ -71,8 +72,8 @@ def fake_study(
         made = [_with_report(t) if t.number in front else t for t in made]
     examined = [int(k) for k in front] if reports else []
     baselines = _baselines(names, reports=reports)
-    (folder / "config.json").write_text(config.model_dump_json())
-    (folder / "study.jsonl").write_text('{"event": "started"}\n')
+    rewrite_settings(folder, config)
+    write_events(folder, [{"event": "started"}])
     return StudyRecord(
         name=config.name,
         folder=folder,

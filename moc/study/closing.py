@@ -15,9 +15,10 @@ from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
 from moc.privacy.held_out import Counts, Rates
 from moc.study.context import StudyContext
+from moc.study.events import StudyLedger
 from moc.study.jobs import Examine, Score
 from moc.study.records import RobustnessCurve, StudyRecord, set_path, trial_name
-from moc.study.store import StudyLedger, curve_to_json, read_study, scores_to_json
+from moc.study.store import curve_to_json, read_study, scores_to_json
 from moc.study.transfer import Transfer, train_transfer
 from moc.study.worklist import Worklist, network_seeds
 

@@ -22,10 +22,11 @@ from moc.search.space import Point
 from moc.study.closing import note_examined
 from moc.study.config import parse_config
 from moc.study.context import StudyContext, threads_of
+from moc.study.events import StudyLedger
 from moc.study.records import StudyRecord, Trial, set_path, trial_name
 from moc.study.reporter import Reporter
 from moc.study.run import locked
-from moc.study.store import StudyLedger, read_study, scores_to_json
+from moc.study.store import read_study, scores_to_json
 from moc.study.transfer import train_transfer
 from moc.study.worklist import network_seeds
 

@@ -16,10 +16,11 @@ from moc.objectives.base import Facts
 from moc.search.space import Point
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
+from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.jobs import Condense, CondenseCurves, Dial, Job, Score
 from moc.study.records import curve_path, set_path, trial_name
-from moc.study.store import StudyLedger, read_trials, scores_to_json
+from moc.study.store import read_trials, scores_to_json
 from moc.study.worklist import Worklist
 
 

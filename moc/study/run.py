@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +14,21 @@ from moc.privacy.ledger import Ledger
 from moc.study.closing import Closing
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext, threads_of
+from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.jobs import CondenseCurves, Job
 from moc.study.lane import Lane
 from moc.study.records import StudyRecord
 from moc.study.reporter import Reporter, Silent
-from moc.study.store import StudyLedger, read_study, rung_to_json
+from moc.study.settings import (
+    digest,
+    is_written,
+    refuse_other_settings,
+    require_format,
+    write_settings,
+)
+from moc.study.stopping import stoppable
+from moc.study.store import read_study, rung_to_json
 from moc.study.worklist import Worklist
 
 
@@ -48,9 +56,10 @@ def run_study(
     """
     reporter, known = reporter or Silent(), folder.exists()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(folder), threads_of(config):
+    with stoppable(), locked(folder), threads_of(config):
         start_afresh(folder)
-        refuse_other_settings(config, folder)
+        if mended := refuse_other_settings(config, folder):
+            reporter.say(mended)
         finished = StudyLedger(folder / "study.jsonl").find("finished") is not None
         if not finished or not is_written(config, folder):
             try:
@@ -75,10 +84,14 @@ class _Run:
     def __init__(self, context: StudyContext, work: Worklist) -> None:
         self.context, self.work, self.config = context, work, context.config
         self.ledger = StudyLedger(context.folder / "study.jsonl")
+        if self.ledger.damage:
+            words = "What it noted is done again; nothing else is lost."
+            context.reporter.say(f"Left out: {self.ledger.damage}. {words}")
         context.held_out["validation"].already_published(len(self.ledger.all("scored")))
         if self.ledger.find("started") is None:
             self.ledger.append(
                 "started",
+                settings=digest(self.config),
                 rungs=[rung_to_json(rung) for rung in context.evidence.rungs],
                 frame=context.frame,
                 protocol=context.describe(),
@@ -132,6 +145,7 @@ class _Run:
 
 def start_afresh(folder: Path) -> None:
     """Forget what a study left that has made nothing and paid for nothing yet."""
+    require_format(folder)
     paid = any(
         one.kind == "gaussian" for one in Ledger(None, path=folder / "privacy.jsonl").accesses
     )
@@ -139,55 +153,6 @@ def start_afresh(folder: Path) -> None:
     if not (paid or made or any(folder.glob("release-*"))):
         for name in ("config.json", "study.jsonl", "privacy.jsonl"):
             (folder / name).unlink(missing_ok=True)
-
-
-def refuse_other_settings(config: StudyConfig, folder: Path) -> None:
-    """Check that a folder holds no study of other settings.
-
-    Raises:
-        StudyError: If it does.
-    """
-    path = folder / "config.json"
-    if not path.exists():
-        return
-    settings = placeless(config.model_dump(mode="json"), config)
-    known = placeless(json.loads(path.read_text(encoding="utf-8")), config)
-    changed = sorted(key for key in settings if settings[key] != known.get(key))
-    if changed:
-        raise StudyError(
-            f"{folder} holds a study with other settings (they differ in: {', '.join(changed)}). "
-            f"A study is never continued under new settings: give it another name, or remove the "
-            f"folder{' (its privacy budget stays spent)' if known.get('privacy') else ''}."
-        )
-
-
-def placeless(settings: dict[str, Any], config: StudyConfig) -> dict[str, Any]:
-    """Settings but for where the data lie: a study is held to their content instead."""
-    data = dict(settings["data"])
-    for name in ("source", "public_source"):
-        source = getattr(config.data, name)
-        if source is not None and data.get(name):
-            data[name] = {k: v for k, v in data[name].items() if k not in source.places}
-    return {**settings, "data": data}
-
-
-def is_written(config: StudyConfig, folder: Path) -> bool:
-    """Whether a folder has these very settings, and where the data lie."""
-    path = folder / "config.json"
-    return path.exists() and path.read_text(encoding="utf-8") == settings_text(config)
-
-
-def settings_text(config: StudyConfig) -> str:
-    """What `config.json` holds."""
-    return json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
-
-
-def write_settings(config: StudyConfig, folder: Path) -> None:
-    """Write the settings, whole or not at all; what stands there lacks only where the data are."""
-    if not is_written(config, folder):
-        part = folder / "config.json.part"
-        part.write_text(settings_text(config), encoding="utf-8")
-        part.replace(folder / "config.json")
 
 
 @contextmanager

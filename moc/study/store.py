@@ -11,16 +11,13 @@ sets/            every synthetic set and baseline
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from moc.errors import StudyError
 from moc.evaluate.scores import Estimate, Scores
 from moc.objectives.base import Objective, read_objectives
 from moc.privacy.access import Budget
@@ -32,6 +29,7 @@ from moc.search.front import (
     nondominated,
     probability_nondominated,
 )
+from moc.study.events import StudyLedger
 from moc.study.records import (
     Baseline,
     Confirmation,
@@ -42,58 +40,7 @@ from moc.study.records import (
     set_path,
     trial_name,
 )
-
-
-class StudyLedger:
-    """An append-only file of events, one JSON object a line: the only truth about a study.
-
-    A process may be killed at any moment: a torn last line is dropped.
-
-    Attributes:
-        events: All events so far, in order.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open the ledger at `path`, or start one."""
-        self.path = path
-        self.events: list[dict[str, Any]] = []
-        if path.exists():
-            self._read()
-
-    def append(self, kind: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Write an event and wait until it is on the disk."""
-        line = json.dumps({"event": kind, **fields}, allow_nan=False)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.events.append(json.loads(line))
-        return self.events[-1]
-
-    def find(self, kind: str, **fields: Any) -> dict[str, Any] | None:  # noqa: ANN401
-        """The first event of a kind with these fields, if there is one."""
-        return next(iter(self.all(kind, **fields)), None)
-
-    def all(self, kind: str, **fields: Any) -> list[dict[str, Any]]:  # noqa: ANN401
-        """All events of a kind with these fields."""
-        return [
-            event
-            for event in self.events
-            if event["event"] == kind and all(event.get(k) == v for k, v in fields.items())
-        ]
-
-    def _read(self) -> None:
-        raw = self.path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.decode("utf-8").splitlines(), start=1):
-            try:
-                self.events.append(json.loads(line))
-            except json.JSONDecodeError:
-                raise StudyError(f"Line {number} of {self.path} is not a study event.") from None
-        if len(whole) < len(raw):
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
+from moc.study.settings import read_settings
 
 
 def scores_to_json(scores: Scores) -> dict[str, list[float]]:
@@ -123,9 +70,7 @@ def read_study(folder: Path) -> StudyRecord:
     Raises:
         StudyError: If the folder holds no study.
     """
-    if not (folder / "config.json").is_file():
-        raise StudyError(f"{folder} holds no study. Run one first: moc study studies/digits.toml")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_settings(folder)
     ledger, p = StudyLedger(folder / "study.jsonl"), config["privacy"]
     objectives, started = read_objectives(config["objectives"]), ledger.find("started") or {}
     budget = Budget(epsilon=p["epsilons"][0], delta=p["delta"]) if p else None

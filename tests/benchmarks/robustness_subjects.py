@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -26,6 +25,7 @@ from moc.privacy.held_out import reference_records
 from moc.privacy.ledger import Ledger
 from moc.study.config import StudyConfig, parse_config
 from moc.study.division import parts_of
+from moc.study.settings import read_settings
 
 if TYPE_CHECKING:
     import argparse
@@ -39,8 +39,7 @@ SEED = 900_000  # networks and subsets that no study has used
 
 def read_config(folder: Path) -> StudyConfig:
     """The settings of a study."""
-    path = folder / "config.json"
-    return parse_config(json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    return parse_config(read_settings(folder), where=str(folder))
 
 
 def parts(options: argparse.Namespace) -> dict[str, RealData]:

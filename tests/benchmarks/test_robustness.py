@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ledgers import rewrite_settings
 from robustness import REFERENCE, main, parse
 from robustness_cells import Cell, Store, columns, measure, spread, table
 from robustness_subjects import parts
@@ -50,7 +51,7 @@ def study_of(folder):
     """A study that condensed one set of nine records of noise."""
     folder.mkdir()
     config = load_config(Path(__file__).parents[2] / "studies" / "digits_open.toml")
-    (folder / "config.json").write_text(config.model_dump_json())
+    rewrite_settings(folder, config)
     classes = tuple("0123456789")
     info = DataInfo(name="digits", shape=(1, 8, 8), classes=classes, count=9)
     noise = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -17,11 +17,12 @@ from moc.policy.choose import choose_set
 from moc.policy.rules import suggest
 from moc.study.config import parse_config
 from moc.study.dial import Dial
+from moc.study.events import StudyLedger
 from moc.study.expected import expected
 from moc.study.records import curve_path
 from moc.study.reporter import Silent
 from moc.study.run import run_study
-from moc.study.store import StudyLedger, read_study
+from moc.study.store import read_study
 
 
 @pytest.fixture

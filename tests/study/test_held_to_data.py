@@ -8,14 +8,15 @@ import stat
 
 import numpy as np
 import pytest
+from ledgers import rewrite_settings, write_events
 from sklearn.datasets import load_digits
 from tiny import PRIVATE, TINY
 
 from moc.errors import DataError, StudyError
 from moc.export import export_set
 from moc.study.config import parse_config
+from moc.study.events import StudyLedger
 from moc.study.run import run_study
-from moc.study.store import StudyLedger
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 X, Y = (PIXELS.reshape(-1, 8, 8) / 16 * 255).round().astype(np.uint8)[:700], LABELS[:700]
@@ -48,10 +49,9 @@ def stopped(finished, tmp_path):
     folder, path = tmp_path / "study", tmp_path / "patients.npz"
     shutil.copytree(study.folder, folder)
     events = [e for e in StudyLedger(folder / "study.jsonl").events if e["event"] != "finished"]
-    (folder / "study.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    write_events(folder, events)
     tables = tables_of(path, tables)
-    config = parse_config(tables, where="test").model_dump(mode="json")
-    (folder / "config.json").write_text(json.dumps(config))
+    rewrite_settings(folder, parse_config(tables, where="test"))
     return folder, path, tables
 
 
@@ -64,14 +64,12 @@ def test_a_study_goes_on_with_its_own_records_in_whatever_order_only(stopped):
     for x, y, count in (erased, relabelled, (one_pixel, Y, 700)):
         np.savez(path, x=x, y=y)
         tables["data"]["declared"]["count"] = count
-        config = parse_config(tables, where="test").model_dump(mode="json")
-        (folder / "config.json").write_text(json.dumps(config))
+        rewrite_settings(folder, parse_config(tables, where="test"))
         with pytest.raises(StudyError, match=r"other records.*never continued on other data"):
             study_of(tables, folder)
         assert (folder / "privacy.jsonl").read_bytes() == spent
     tables["data"]["declared"]["count"] = 700
-    config = parse_config(tables, where="test").model_dump(mode="json")
-    (folder / "config.json").write_text(json.dumps(config))
+    rewrite_settings(folder, parse_config(tables, where="test"))
     order = np.random.default_rng(0).permutation(700)
     np.savez(path, x=X[order], y=Y[order])
     assert study_of(tables, folder).complete
@@ -132,7 +130,7 @@ def test_a_study_without_a_trial_takes_new_settings_and_other_records(tmp_path):
     np.savez(path, x=X, y=Y)
     folder.mkdir()
     (folder / "config.json").write_text("")
-    (folder / "study.jsonl").write_text('{"event": "started", "rungs": []}\n')
+    write_events(folder, [{"event": "started", "rungs": []}])
     (folder / "privacy.jsonl").write_text(
         '{"event": "data", "key": "data", "data": {"train": "another"}}\n'
     )

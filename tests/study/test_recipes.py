@@ -10,10 +10,10 @@ from tiny import TINY
 from moc.errors import StudyError
 from moc.search.space import recipes_of
 from moc.study.config import parse_config
+from moc.study.events import StudyLedger
 from moc.study.expected import expected
 from moc.study.records import curve_path
 from moc.study.run import run_study
-from moc.study.store import StudyLedger
 
 CHOICES = {"condense.lr": [0.01, 0.05], "condense.labels": ["learned", "hard"]}
 TABLES = {

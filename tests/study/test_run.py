@@ -11,15 +11,17 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from ledgers import read_events, write_events
 from tiny import PRIVATE, TINY
 
 from moc.condense import Start
 from moc.errors import StudyError
 from moc.privacy.accountant import Gaussian, epsilon
 from moc.study.config import parse_config
+from moc.study.events import StudyLedger
 from moc.study.jobs import CondenseCurves
 from moc.study.run import _Run, run_study
-from moc.study.store import StudyLedger, read_study
+from moc.study.store import read_study
 
 
 def study_of(tables, folder):
@@ -33,13 +35,13 @@ def asks(folder):
 
 
 def events_of(folder):
-    return [json.loads(line) for line in (folder / "study.jsonl").read_text().splitlines()]
+    return read_events(folder)
 
 
 def with_events(source, folder, events):
     """A copy of a study whose ledger holds other events."""
     shutil.copytree(source, folder)
-    (folder / "study.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    write_events(folder, events)
     return folder
 
 
