@@ -1,4 +1,4 @@
-"""The command line: moc study | front | choose | export | ledger | audit | ui."""
+"""The command line: moc study | check | front | choose | export | ledger | audit | sync | ui."""
 
 from __future__ import annotations
 
@@ -100,6 +100,7 @@ def study(
     from moc.study.reporter import reporter_for
     from moc.study.run import run_study
     from moc.views.base import VIEWS
+    from moc.views.live import Live
 
     config = load_config(file, profile=profile)
     if seed is not None:
@@ -108,16 +109,17 @@ def study(
     folder = runs / config.name
     views = [VIEWS.make(kind) for kind in VIEWS.parts if mlflow or kind != "mlflow"]
     reporter = reporter_for(quiet=quiet, as_json=as_json)
+    live = [Live(view, reporter.say) for view in views if view.live]
     reporter.say(f"Study [bold]{config.name}[/bold] in {folder}")
 
     def update(record: StudyRecord) -> None:
-        for view in views:
-            if view.live:
-                view.write(record)
+        for view in live:
+            view.update(record)
 
     record = run_study(config, folder, reporter=reporter, on_batch=update)
-    hints = [view.write(record) for view in views]
     _show(record)
+    hints = [view.write(record) for view in views if not view.live]
+    hints += [view.finish(record) for view in live]
     limit = "--robust-error 0.6"
     if config.privacy is not None:
         ladder = config.privacy.epsilons
@@ -310,6 +312,17 @@ def audit(
     if not all(finding.passed for finding in findings):
         typer.echo("FAILED: the release leaks more than it claims.", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def sync(study: Study = None, runs: Runs = _RUNS) -> None:
+    """Bring MLflow up to date with a study: what it missed is written, and nothing twice."""
+    from moc.views.mlflow import default_uri
+    from moc.views.mlflow import sync as bring_up_to_date
+
+    record = _read(study, runs)
+    bring_up_to_date(record)
+    typer.echo(f"MLflow at {default_uri()} is up to date with {record.name}.")
 
 
 @app.command()

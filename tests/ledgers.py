@@ -7,7 +7,7 @@ from typing import Any
 
 from moc.study.config import StudyConfig
 from moc.study.events import from_line, to_line
-from moc.study.settings import write_settings
+from moc.study.settings import identity_of, write_settings
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -22,6 +22,10 @@ def write_events(folder: Path, events: list[dict[str, Any]]) -> None:
 
 
 def rewrite_settings(folder: Path, config: StudyConfig) -> None:
-    """Let a study have these settings."""
-    (folder / "config.json").unlink(missing_ok=True)
+    """Let a study, which stays the same one, have these settings."""
+    path = folder / "config.json"
+    known = identity_of(folder) if path.exists() else None
+    path.unlink(missing_ok=True)
     write_settings(config, folder)
+    if known is not None:
+        path.write_text(path.read_text().replace(identity_of(folder), known))

@@ -35,7 +35,7 @@ def invoke(*arguments):
 
 def test_help_names_every_command():
     text = invoke("--help").output
-    for command in ("study", "check", "front", "choose", "export", "ledger", "audit", "ui"):
+    for command in ("study", "check", "front", "choose", "export", "ledger", "audit", "sync", "ui"):
         assert command in text
 
 

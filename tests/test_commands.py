@@ -189,7 +189,7 @@ def test_a_choice_is_finished_once_mlflow_answers(runs, tmp_path, monkeypatch):
         raise MlflowException("database is locked")
 
     with monkeypatch.context() as patched:
-        patched.setattr("moc.views.mlflow.sync", locked)
+        patched.setattr("moc.views.mlflow._sync", locked)
         first = runner.invoke(app, [str(word) for word in typed])
     assert isinstance(first.exception, StudyError)
     assert "(database is locked). The set is exported; the same command" in str(first.exception)

@@ -2,8 +2,9 @@
 
 One flat run a trial and a baseline, and one for the study itself, in the experiment `moc/<study>`.
 A run is known by what cannot change any more; what may is brought up to date in place. Runs belong
-to a study folder: those that it does not know any more are marked as deleted, and those of another
-folder with a study of the same name are left alone.
+to a study folder, wherever it is moved: those that it does not know any more are marked as deleted,
+those that a person deleted are restored, and those of another folder with a study of the same name,
+or of a copy, are left alone. Whatever MLflow raises becomes one sentence, within seconds.
 Only one process at a time may write: two that meet a new sqlite file break each other.
 
 This file is longer than others because all of MLflow is in it.
@@ -15,21 +16,25 @@ import hashlib
 import json
 import logging
 import os
+import socket
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from typing_extensions import override
 
 from moc.data.curve import load_curve
 from moc.data.storage import load_set
-from moc.errors import PolicyError, StudyError
+from moc.errors import MocError, PolicyError, StudyError
 from moc.study.records import Baseline, StudyRecord, Trial, curve_path
+from moc.study.settings import identity_of
 from moc.views._mlflow_view import TAG, VIEW, saved_view
 from moc.views.base import View
 from moc.views.checks import checks_word
@@ -51,15 +56,19 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 """What moc sets before MLflow is imported or its server started, unless it is set already."""
 
-KEY, FOLDER, KIND = "moc.key", "moc.folder", "moc.kind"
+KEY, FOLDER, KIND, PLACE = "moc.key", "moc.folder", "moc.kind", "moc.place"
 _WHOLE = "moc.whole"
 _NOTE = "mlflow.note.content"
 _FILE = "sqlite:///"
 _LEDGERS = (".jsonl", ".json", ".toml")
 _PRIVATE = "privacy.jsonl"  # holds fingerprints of T, by which a candidate for it is confirmed
+_LATER = "`moc sync` makes it whole once MLflow answers."
+_PATIENCE = 3.0  # seconds until a store that does not answer is taken for one that is down
 _BATCH = 100
 """Parameters that MLflow takes at once."""
 
@@ -126,7 +135,7 @@ def digest(value: object) -> str:
 
 def folder_key(study: StudyRecord) -> str:
     """Identity of a study folder among others that hold a study of the same name."""
-    return digest(str(study.folder.resolve()))
+    return identity_of(study.folder)
 
 
 def _shared_params(study: StudyRecord) -> dict[str, str]:
@@ -244,39 +253,76 @@ def sync(study: StudyRecord, *, tracking_uri: str | None = None) -> str:
 
     Returns:
         End of the address, after the server's, of the page that compares the trials.
+
+    Raises:
+        StudyError: If MLflow cannot be reached, or written to; what was written stays.
     """
     uri = tracking_uri or default_uri()
-    with client_of(uri) as client:
-        experiment = _experiment(client, study, uri)
-        known = {run.data.tags[KEY]: run for run in runs_of(client, experiment, study)}
-        for entry in [*entries(study), _study(study)]:
-            run = known.get(entry.key)
-            whole = run is not None and run.data.tags.get(_WHOLE) == "true"
-            if run is not None and whole:
-                changed, written = _update(client, known.pop(entry.key), entry), run.info.run_id
-            else:
-                changed, written = True, _write(client, experiment, study, entry)
-            if changed and entry.tags[KIND] == "study":
-                _write_study(client, written, study)
-            if not whole:
-                client.set_tag(written, _WHOLE, "true")
-                client.set_terminated(written, "FINISHED")
-        for stale in known.values():
-            client.delete_run(stale.info.run_id)
-    return link_of(experiment)
+    with _in_words(uri, _LATER), client_of(uri) as client:
+        return link_of(_sync(client, study, uri))
+
+
+def _sync(client: MlflowClient, study: StudyRecord, uri: str) -> str:
+    """See `sync`; returns the experiment."""
+    experiment = _experiment(client, study, uri)
+    written = [*entries(study), _study(study)]
+    kept, others = _sorted_out(runs_of(client, experiment, study), {e.key for e in written})
+    for entry in written:
+        run = kept.get(entry.key)
+        if run is not None:
+            if run.info.lifecycle_stage == "deleted":
+                client.restore_run(run.info.run_id)
+            changed, identity = _update(client, run, entry, study), run.info.run_id
+        else:
+            changed, identity = True, _write(client, experiment, study, entry)
+        if changed and entry.tags[KIND] == "study":
+            _write_study(client, identity, study)
+        if run is None:
+            client.set_tag(identity, _WHOLE, "true")
+            client.set_terminated(identity, "FINISHED")
+    for run in others:
+        if run.info.lifecycle_stage == "active" and not _of_a_copy(run, study):
+            client.delete_run(run.info.run_id)
+    return experiment
+
+
+def _sorted_out(runs: list[Run], keys: set[str]) -> tuple[dict[str, Run], list[Run]]:
+    """One whole run for each of these keys, active rather than deleted; and the others."""
+    runs = sorted(runs, key=lambda run: run.info.lifecycle_stage != "active")
+    kept: dict[str, Run] = {}
+    for run in runs:
+        key = run.data.tags[KEY]
+        if key in keys and run.data.tags.get(_WHOLE) == "true":
+            kept.setdefault(key, run)
+    return kept, [run for run in runs if run is not kept.get(run.data.tags[KEY])]
+
+
+def _of_a_copy(run: Run, study: StudyRecord) -> bool:
+    """Whether a run was written from a copy of a study folder that is still there."""
+    place = Path(run.data.tags.get(PLACE, _place(study)))
+    return place != Path(_place(study)) and (place / "config.json").is_file()
+
+
+def _place(study: StudyRecord) -> str:
+    """Where a study folder lies now."""
+    return str(study.folder.resolve())
 
 
 def runs_of(client: MlflowClient, experiment: str, study: StudyRecord) -> list[Run]:
-    """The runs of a study folder that are not marked as deleted."""
+    """The runs of a study folder, those that are marked as deleted too."""
+    from mlflow.entities import ViewType
+
     wanted = f"tags.`{FOLDER}` = '{folder_key(study)}'"
-    return list(client.search_runs([experiment], wanted, max_results=50_000))
+    found = client.search_runs([experiment], wanted, ViewType.ALL, max_results=50_000)
+    return list(found)
 
 
-def _update(client: MlflowClient, run: Run, entry: Entry) -> bool:
+def _update(client: MlflowClient, run: Run, entry: Entry, study: StudyRecord) -> bool:
     """Bring a run up to date; returns whether anything has changed."""
     found, identity = finite_only(entry.metrics), run.info.run_id
     metrics = {k: v for k, v in found.items() if run.data.metrics.get(k) != v}
-    tags = {k: v for k, v in entry.tags.items() if run.data.tags.get(k) != v}
+    wanted = {**entry.tags, PLACE: _place(study)}
+    tags = {k: v for k, v in wanted.items() if run.data.tags.get(k) != v}
     for key, value in metrics.items():
         client.log_metric(identity, key, value)
     for key, value in tags.items():
@@ -289,7 +335,7 @@ def _write(client: MlflowClient, experiment: str, study: StudyRecord, entry: Ent
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
-    tags = {**entry.tags, KEY: entry.key, FOLDER: folder_key(study)}
+    tags = {**entry.tags, KEY: entry.key, FOLDER: folder_key(study), PLACE: _place(study)}
     begun = now - int(1000 * entry.seconds)
     run = client.create_run(experiment, begun, tags, run_name=entry.name).info.run_id
     if entry.set_path is not None:
@@ -371,10 +417,17 @@ def set_policy_alias(
     if trial is None:
         raise PolicyError(f"Study {study.name} has no finished trial with number {number}.")
     uri, name = tracking_uri or default_uri(), f"moc-{study.name}"
-    with _in_words(uri), client_of(uri) as client:
-        sync(study, tracking_uri=uri)
-        runs = runs_of(client, _experiment(client, study, uri), study)
-        run = next(r for r in runs if r.data.tags.get("moc.trial") == trial.name).info.run_id
+    then = (
+        "The set is exported; the same command names it the policy once MLflow answers, and "
+        "--no-mlflow leaves that out."
+    )
+    with _in_words(uri, then), client_of(uri) as client:
+        runs = runs_of(client, _sync(client, study, uri), study)
+        run = next(
+            run.info.run_id
+            for run in runs
+            if run.data.tags.get("moc.trial") == trial.name and run.info.lifecycle_stage == "active"
+        )
         if not client.search_registered_models(f"name = {name!r}"):
             client.create_registered_model(name, description=f"Synthetic sets of {study.name}.")
         place = f"policy-{len(client.search_model_versions(f'name = {name!r}')) + 1}"
@@ -392,23 +445,42 @@ def set_policy_alias(
 
 
 @contextmanager
-def _in_words(uri: str) -> Iterator[None]:
+def _in_words(uri: str, then: str) -> Iterator[None]:
     """Turn what MLflow raises when its store cannot be used into a sentence.
+
+    Args:
+        uri: Where MLflow keeps its runs; whether anybody answers there is tried first.
+        then: What to do, in words.
 
     Raises:
         StudyError: Instead.
     """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
+        _require_answer(uri)
         yield
-    except (MlflowException, SQLAlchemyError) as error:
-        why = str(error).splitlines()[0][:200]
-        raise StudyError(
-            f"MLflow at {uri} cannot be written to ({why}). The set is exported; the same command "
-            "names it the policy once MLflow answers, and --no-mlflow leaves that out."
-        ) from error
+    except MocError:
+        raise
+    except Exception as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise StudyError(f"MLflow at {uri} cannot be written to ({why}). {then}") from error
+
+
+def _require_answer(uri: str) -> None:
+    """Fail within seconds where MLflow itself would try again for minutes.
+
+    Raises:
+        OSError: If no server answers.
+        sqlite3.Error: If a database is locked or cannot be written.
+    """
+    address = urlsplit(uri)
+    if uri.startswith(_FILE):
+        path = uri.removeprefix(_FILE).partition("?")[0]
+        with closing(sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)) as base:
+            base.execute("begin immediate")
+            base.execute("rollback")
+    elif address.scheme in ("http", "https") and address.hostname:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname, port), timeout=_PATIENCE).close()
 
 
 def default_uri() -> str:
@@ -427,10 +499,11 @@ def client_of(uri: str) -> Iterator[MlflowClient]:
     # Importing configures MLflow's loggers, so it comes before they are silenced.
     from mlflow import MlflowClient
 
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    quiet = {"mlflow": logging.WARNING, "alembic": logging.WARNING, "urllib3": logging.ERROR}
+    loggers = [logging.getLogger(name) for name in quiet]
     levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
+    for logger, level in zip(loggers, quiet.values(), strict=True):
+        logger.setLevel(level)
     try:
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     finally:
@@ -476,7 +549,7 @@ def comparison_link(name: str, *, port: int, tracking_uri: str | None = None) ->
         StudyError: If MLflow does not know the study.
     """
     uri = tracking_uri or default_uri()
-    with client_of(uri) as client:
+    with _in_words(uri, _LATER), client_of(uri) as client:
         found = client.get_experiment_by_name(f"moc/{name}")
     if found is None:
         raise StudyError(
