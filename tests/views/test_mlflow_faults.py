@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -69,7 +71,7 @@ def test_a_server_that_never_answers_is_one_sentence(tmp_path):
     study = fake_study(tmp_path / "study", trials=1)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         where = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(StudyError, match=r"cannot be written to .*tim(ed out|eout)"):
+        with pytest.raises(StudyError, match=r"cannot be written to .* `moc sync`"):
             sync(study, tracking_uri=where)
 
 
@@ -99,8 +101,8 @@ def test_a_database_of_another_version_is_one_sentence(tmp_path, uri):
         sync(study, tracking_uri=uri)
 
 
-CALLS = ("create_experiment", "create_run", "log_artifact", "log_image", "log_batch", "set_tag")
-CALLS += ("log_artifacts", "set_terminated", "set_experiment_tag", "search_runs", "delete_run")
+ONCE = ("create_experiment", "log_artifacts", "delete_run")
+CALLS = (*ONCE, "create_run", "log_artifact", "log_batch", "set_tag", "set_terminated")
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["after the effect", "before the effect"])
@@ -113,7 +115,7 @@ def test_what_was_cut_off_at_any_call_is_whole_after_a_sync_and_nothing_is_twice
 
     def cut(*arguments, **options):
         calls.append(name)
-        if len(calls) == 2 or name in ("create_experiment", "search_runs", "delete_run"):
+        if len(calls) == 2 or name in ONCE:
             if done:
                 call(*arguments, **options)
             raise ConnectionError("cut off")
@@ -195,9 +197,14 @@ def test_a_real_server_that_goes_down_and_comes_back_has_everything_once(tmp_pat
     where, store = f"http://127.0.0.1:{port}", tmp_path / "artefacts"
 
     def serve():
-        command = view.server_command(uri, port) + ["--artifacts-destination", str(store)]
+        command = [*view.server_command(uri, port), "--artifacts-destination", str(store)]
         process = subprocess.Popen(
-            command, env=view.server_environment(), stderr=subprocess.DEVNULL, cwd=tmp_path
+            command,
+            env=view.server_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
+            start_new_session=True,
         )
         for _ in range(240):
             try:
@@ -211,7 +218,7 @@ def test_a_real_server_that_goes_down_and_comes_back_has_everything_once(tmp_pat
     server = serve()
     try:
         sync(fake_study(tmp_path / "study", trials=2, complete=False), tracking_uri=where)
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)
         server.wait()
         study = fake_study(tmp_path / "study", trials=4)
         with pytest.raises(StudyError, match="moc sync"):
@@ -225,5 +232,5 @@ def test_a_real_server_that_goes_down_and_comes_back_has_everything_once(tmp_pat
         )
         assert len(list(store.rglob("trial-*.safetensors"))) == 4
     finally:
-        server.terminate()
-        server.wait(30)
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
