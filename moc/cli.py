@@ -17,6 +17,7 @@ from errno import (
     EROFS,
 )
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -241,7 +242,8 @@ def export(
     """Write a trial's synthetic set with a card that says what is guaranteed and what is not."""
     record = _read(study, runs)
     if trial not in {t.number for t in record.trials}:
-        raise StudyError(f"{record.name} has trials 0 to {len(record.trials) - 1}, not {trial}.")
+        known = ", ".join(str(t.number) for t in record.trials) or "none"
+        raise StudyError(f"{record.name} has no finished trial {trial}; it has: {known}.")
     _export(record, trial, out, format=form, pngs=png, force=force)
 
 
@@ -369,9 +371,9 @@ def main() -> None:
             raise
         typer.echo(f"moc: {error.filename}: {error.strerror}. Name another place.", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         typer.echo("moc: stopped; the same command takes a study up where it was left.", err=True)
-        sys.exit(130)
+        sys.exit(128 + getattr(stop, "number", SIGINT))
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -418,6 +420,7 @@ def _read(study: str | None, runs: Path) -> StudyRecord:
 def _show(record: StudyRecord) -> None:
     from rich.console import Console
 
+    from moc.study.records import trial_name
     from moc.views.checks import checks_failed, checks_summary
     from moc.views.table import front_table
 
@@ -425,6 +428,9 @@ def _show(record: StudyRecord) -> None:
     console.print(front_table(record))
     volume = f"{record.hypervolume[-1]:.3f}" if record.hypervolume else "not measured yet"
     console.print(f"Hypervolume (share of the study's fixed frame): {volume}", highlight=False)
+    for one in record.failed:
+        words = f"Failed: {trial_name(one.number)}, in {one.stage}: {one.cause}."
+        console.print(words, highlight=False, markup=False)
     console.print(f"Privacy: {record.privacy[-1]}", highlight=False)
     style = "bold red" if checks_failed(record) else None
     console.print(f"Masking checks: {checks_summary(record)}", style=style, highlight=False)

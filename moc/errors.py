@@ -13,6 +13,10 @@ class StudyError(MocError):
     """A study file, or a study folder, that does not fit."""
 
 
+class NotFiniteError(MocError):
+    """Numbers of a trial that are infinite or not numbers any more; the trial has failed."""
+
+
 class PolicyError(MocError):
     """No trial, or no sensible one, satisfies what was asked."""
 

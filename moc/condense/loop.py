@@ -15,6 +15,7 @@ from moc.condense.settings import CondenseSettings
 from moc.data.curve import Curve
 from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
 from moc.discrepancies.base import Loss
+from moc.errors import NotFiniteError
 from moc.evidence.base import Evidence
 from moc.networks.bank import Member, encode
 from moc.networks.train import Progress
@@ -182,6 +183,11 @@ class _Batch:
         for step in self._steps():
             if progress is not None:
                 progress(step + 1, self.settings.steps)
+        if not bool(self.x.isfinite().all() and self.logits.isfinite().all()):
+            raise NotFiniteError(
+                f"the synthetic records are no longer finite after {self.settings.steps} steps at "
+                f"[condense] lr = {self.settings.lr:g}"
+            )
 
     def _steps(self) -> Iterator[int]:
         each = self.settings.networks_per_step

@@ -14,8 +14,10 @@ from moc.evaluate.measure import error_estimate
 from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
 from moc.privacy.held_out import Counts, Rates
+from moc.study.attempts import Failure
 from moc.study.context import StudyContext
 from moc.study.events import StudyLedger
+from moc.study.executors import Done
 from moc.study.jobs import Examine, Score
 from moc.study.records import RobustnessCurve, StudyRecord, set_path, trial_name
 from moc.study.store import curve_to_json, read_study, scores_to_json
@@ -63,6 +65,8 @@ class Closing:
         jobs = [self.work.score(name, kind) for name in names for kind in kinds]
         found: dict[str, dict[str, dict[str, list[float]]]] = {}
         for done in self.work.results("scoring baselines", jobs, steps=len(jobs)):
+            if self._failed(done):
+                continue
             own = found.setdefault(done.job.name, {})
             own[done.job.records] = self._scores(done.result, done.job.records, done.job, math.inf)
             if len(own) == len(kinds):
@@ -72,6 +76,12 @@ class Closing:
                     scores=own["validation"],
                     report=own.get("test"),
                 )
+
+    def _failed(self, done: Done) -> bool:
+        """Whether a job has failed, which is said: the study ends without its result."""
+        if isinstance(done.result, Failure):
+            self.context.reporter.say(f"Left out: {done.job.key} failed: {done.result.cause}.")
+        return isinstance(done.result, Failure)
 
     def _measure_front(self) -> None:
         """Measure every trial of the front once more: fresh networks, test records.
@@ -87,6 +97,8 @@ class Closing:
             return
         title = "testing the front, checking the attacks, and curves against eps"
         for done in self.work.results(title, jobs, steps=len(jobs)):
+            if self._failed(done):
+                continue
             number = numbers.get(done.job.name)
             examined = isinstance(done.job, Examine)
             counts = done.result.counts if examined else done.result

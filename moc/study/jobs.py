@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from moc.condense.settings import CondenseSettings
 from moc.data.curve import Curve, load_curve
 from moc.data.storage import load_set
 from moc.discrepancies.base import Loss
+from moc.errors import NotFiniteError
 from moc.evaluate.examine import Examination, examine
 from moc.evaluate.measure import Measure
 from moc.evaluate.scoring import count_outcomes
@@ -108,13 +110,14 @@ class Condense(Job[list[Condensed]]):
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> list[Condensed]:
         recipe = context.recipes[0]
-        return condense(
+        found = condense(
             self.tasks,
             evidence=context.evidence,
             losses=tuple(recipe.losses.values()),
             settings=recipe.condense,
             progress=progress,
         )
+        return _finite(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +187,7 @@ class Dial(Job[list[Condensed]]):
             losses=tuple(context.recipes[self.recipe].losses.values()),
         )
         pairs = zip(sets, found, strict=True)
-        return [Condensed(synthetic=one, losses=losses) for one, losses in pairs]
+        return _finite([Condensed(synthetic=one, losses=losses) for one, losses in pairs])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,3 +274,14 @@ class Examine(Job[Examined]):
             transfer_models=self.transfer,
         )
         return Examined(found=found, counts=counts)
+
+
+def _finite(sets: list[Condensed]) -> list[Condensed]:
+    """The sets, whose losses must be finite.
+
+    Raises:
+        NotFiniteError: If they are not.
+    """
+    if not all(math.isfinite(loss) for one in sets for loss in one.losses):
+        raise NotFiniteError("a loss of the finished set is infinite or not a number")
+    return sets

@@ -9,17 +9,21 @@ from typing import Any
 
 from moc.condense.loop import Start, Task
 from moc.condense.scalarise import Normalisation
-from moc.data.curve import save_curve
+from moc.data.curve import load_curve, save_curve
 from moc.data.storage import load_set, save_set
+from moc.errors import StudyError
 from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
 from moc.search.space import Point
+from moc.study.attempts import Failure
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.jobs import Condense, CondenseCurves, Dial, Job, Score
-from moc.study.records import curve_path, set_path, trial_name
+from moc.study.mending import fault_of
+from moc.study.records import curve_path, number_of, set_path, trial_name
+from moc.study.stopping import signals_held
 from moc.study.store import read_trials, scores_to_json
 from moc.study.worklist import Worklist
 
@@ -62,23 +66,49 @@ class Lane:
             jobs = self._jobs(rows)
             if jobs:
                 return jobs
+            if not all(self._ended(row["number"]) for row in rows):
+                return []  # what is missing is under way
             self._tell(rows)
             self.finished += 1
         return []
 
     def take(self, done: Done) -> list[Job[Any]]:
         """Note a result, and say what is to be done next."""
-        if isinstance(done.job, CondenseCurves):
+        if isinstance(done.result, Failure):
+            self._failed(done, done.result.cause)
+        elif isinstance(done.job, CondenseCurves):
             return self._curve_made(done)
-        if isinstance(done.job, Condense | Dial):
+        elif isinstance(done.job, Condense | Dial):
             return [self._stored(number, done, k) for k, number in enumerate(done.job.numbers)]
-        self._scored(done)
-        rows = self._ask()
-        waiting = any(self._event("scored", row["number"]) is None for row in rows)
-        return [] if waiting else self.advance()
+        else:
+            self._scored(done)
+        ended = all(self._ended(row["number"]) for row in self._ask())
+        return self.advance() if ended else []
 
     def _event(self, kind: str, number: int) -> dict[str, Any] | None:
         return self.ledger.find(kind, trial=number)
+
+    def _ended(self, number: int) -> bool:
+        """Whether a trial is scored, or has failed."""
+        return any(self._event(kind, number) is not None for kind in ("scored", "failed"))
+
+    def _failed(self, done: Done, cause: str) -> None:
+        """Note that the trials of a job have failed, and why; the engine is never told of them."""
+        if isinstance(done.job, CondenseCurves):
+            own = [r for r in self._ask() if self.space.recipe(r["point"]) == done.job.recipe]
+            left = [row["number"] for row in own if not self._ended(row["number"])]
+            numbers = [number for number in left if self.ledger.made(number) is None]
+        elif isinstance(done.job, Condense | Dial):
+            numbers = list(done.job.numbers)
+        else:
+            numbers = [number_of(done.job.name)]
+        stage = "scoring" if isinstance(done.job, Score) else "condensing"
+        for number in numbers:
+            self._note_failure(number, stage, cause)
+
+    def _note_failure(self, number: int, stage: str, cause: str) -> None:
+        self.ledger.append("failed", trial=number, stage=stage, cause=cause)
+        self.context.reporter.say(f"{trial_name(number)} has failed in {stage}: {cause}.")
 
     def _ask(self) -> list[dict[str, Any]]:
         """The trials of the batch in hand, as asked now or before."""
@@ -113,11 +143,20 @@ class Lane:
 
     def _jobs(self, rows: list[dict[str, Any]]) -> list[Job[Any]]:
         """What is left to do for these trials."""
-        new = [row for row in rows if self._event("condensed", row["number"]) is None]
-        made = [row for row in rows if row not in new]
-        unscored = [row for row in made if self._event("scored", row["number"]) is None]
-        scoring = [self._score(row["number"]) for row in unscored]
-        return [*self._making(new), *scoring]
+        left = [row for row in rows if not self._ended(row["number"])]
+        made = [row for row in left if self._is_stored(row["number"])]
+        new = [row for row in left if row not in made]
+        return [*self._making(new), *(self._score(row["number"]) for row in made)]
+
+    def _is_stored(self, number: int) -> bool:
+        """Whether a set was condensed, and is there: one that is lost or damaged is none."""
+        if self.ledger.made(number) is None:
+            return False
+        fault = fault_of(self.context.folder / set_path(trial_name(number)), load_set)
+        if fault:
+            self.ledger.append("lost", trial=number)
+            self.context.reporter.say(f"{fault} It is condensed again.")
+        return not fault
 
     def _making(self, rows: list[dict[str, Any]]) -> list[Job[Any]]:
         """Sets by themselves, points of curves, or the curves of recipes that have none yet."""
@@ -131,7 +170,7 @@ class Lane:
     def _on_curve(self, recipe: int, rows: list[dict[str, Any]]) -> Job[Any]:
         """Points of the curve of this rung and recipe, or that curve."""
         path, place = self._curve(recipe), {"rung": self.rung, "recipe": recipe}
-        if self.ledger.find("curve", **place) is None or not path.is_file():
+        if self.ledger.find("curve", **place) is None or fault_of(path, load_curve):
             return CondenseCurves(
                 key=f"condense the curve of rung {self.rung}, recipe {recipe}",
                 lane=self.rung,
@@ -155,11 +194,12 @@ class Lane:
     def _curve_made(self, done: Done) -> list[Job[Any]]:
         """Keep the curve of this rung and recipe, and go on with points of it."""
         rungs, recipe = [start.rung for start in done.job.starts], done.job.recipe
-        save_curve(done.result[rungs.index(self.rung)], self._curve(recipe))
-        seconds = done.seconds / len(rungs)
-        self.ledger.append("curve", rung=self.rung, recipe=recipe, seconds=seconds)
+        with signals_held():
+            save_curve(done.result[rungs.index(self.rung)], self._curve(recipe))
+            seconds = done.seconds / len(rungs)
+            self.ledger.append("curve", rung=self.rung, recipe=recipe, seconds=seconds)
         own = [row for row in self._ask() if self.space.recipe(row["point"]) == recipe]
-        return self._making([r for r in own if self._event("condensed", r["number"]) is None])
+        return self._making([r for r in own if self.ledger.made(r["number"]) is None])
 
     def _together(self, rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         """Which sets are condensed in one job: fixed by the study, whatever the workers are.
@@ -195,10 +235,11 @@ class Lane:
     def _stored(self, number: int, done: Done, place: int) -> Score:
         """Keep a set that was condensed; it is to be scored next."""
         made = done.result[place]
-        save_set(made.synthetic, self.context.folder / set_path(trial_name(number)))
         losses = dict(zip(self.losses, made.losses, strict=True))
         seconds = done.seconds / len(done.result)
-        self.ledger.append("condensed", trial=number, losses=losses, seconds=seconds)
+        with signals_held():
+            save_set(made.synthetic, self.context.folder / set_path(trial_name(number)))
+            self.ledger.append("condensed", trial=number, losses=losses, seconds=seconds)
         return self._score(number)
 
     def _score(self, number: int) -> Score:
@@ -206,22 +247,35 @@ class Lane:
 
     def _scored(self, done: Done) -> None:
         """Publish the scores of a trial, and add what is known exactly."""
-        context, number = self.context, int(done.job.name.rsplit("-", 1)[1])
-        rates = context.held_out["validation"].publish(done.result)
-        found = estimates(rates, self.work.measures["validation"])
+        context, number = self.context, number_of(done.job.name)
         epsilon = context.ledger.epsilon(self.rung)
         facts = Facts(synthetic=load_set(done.job.path), epsilon=epsilon)
-        self.ledger.append(
-            "scored",
-            trial=number,
-            scores=scores_to_json(context.complete(found, facts)),
-            epsilon=epsilon if math.isfinite(epsilon) else None,
-            seconds=done.seconds,
-        )
+        with signals_held():  # what is published is paid for: it is noted, or lost
+            rates = context.held_out["validation"].publish(done.result)
+            found = estimates(rates, self.work.measures["validation"])
+            wrong = [name for name, one in found.items() if not math.isfinite(one.mean + one.se)]
+            if wrong:
+                cause = f"{' and '.join(wrong)} came out infinite or not a number"
+                self._note_failure(number, "scoring", cause)
+                return
+            self.ledger.append(
+                "scored",
+                trial=number,
+                scores=scores_to_json(context.complete(found, facts)),
+                epsilon=epsilon if math.isfinite(epsilon) else None,
+                seconds=done.seconds,
+            )
 
     def _normalisation(self) -> Normalisation:
         """(ideal, nadir) from the rung's own anchors."""
-        events = [self._event("condensed", number) for number in self.batches[0]]
+        for number in self.batches[0]:
+            if (event := self._event("failed", number)) is not None:
+                raise StudyError(
+                    f"{trial_name(number)} is an anchor, whose losses are the scale of all others, "
+                    f"and has failed in {event['stage']}: {event['cause']}. Begin a study of "
+                    "another name with other settings."
+                )
+        events = [self.ledger.made(number) for number in self.batches[0]]
         rows = [tuple(event["losses"].values()) for event in events if event is not None]
         return Normalisation.from_anchors(rows)
 

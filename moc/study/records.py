@@ -13,11 +13,17 @@ from moc.evaluate.scores import Estimate, Scores
 from moc.objectives.base import Objective
 from moc.privacy.ladder import Rung
 from moc.search.space import Point, Space, Weights, recipes_of
+from moc.study.attempts import Failed
 
 
 def trial_name(number: int) -> str:
     """The name of a trial in tables, folders and MLflow: `trial-007`."""
     return f"trial-{number:03d}"
+
+
+def number_of(name: str) -> int:
+    """Inverse of `trial_name`."""
+    return int(name.rsplit("-", 1)[1])
 
 
 def set_path(name: str) -> str:
@@ -180,6 +186,7 @@ class StudyRecord:
         config: The resolved settings, as written to the folder (JSON types).
         objectives: The study's objectives by name, in the order of every table and array.
         trials: Finished trials by number.
+        failed: Trials that have failed, which are not among `trials`.
         baselines: Scored baselines.
         front: Numbers of the non-dominated trials, by rising value of the first objective.
         p_nondominated: For each trial number, the probability of being non-dominated.
@@ -200,6 +207,7 @@ class StudyRecord:
     config: dict[str, Any]
     objectives: dict[str, Objective]
     trials: tuple[Trial, ...]
+    failed: tuple[Failed, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     front: tuple[int, ...] = ()
     p_nondominated: dict[int, float] = field(default_factory=dict)

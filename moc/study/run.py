@@ -18,7 +18,8 @@ from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.jobs import CondenseCurves, Job
 from moc.study.lane import Lane
-from moc.study.records import StudyRecord
+from moc.study.mending import mend_scored
+from moc.study.records import StudyRecord, trial_name
 from moc.study.reporter import Reporter, Silent
 from moc.study.settings import (
     digest,
@@ -100,7 +101,10 @@ class _Run:
 
     def all(self, on_batch: Callable[[StudyRecord], None] | None) -> None:
         """Every trial that is not finished yet, then baselines and report."""
-        left = self.config.planned_trials - len(self.ledger.all("scored"))
+        for words in mend_scored(self.config, self.ledger, self.context.folder):
+            self.context.reporter.say(words)
+        ended = len(self.ledger.all("scored")) + len(self.ledger.all("failed"))
+        left = self.config.planned_trials - ended
         if left:
             title = f"condensing and scoring {left} trials"
             jobs = self._together([job for lane in self.lanes for job in lane.advance()])
@@ -110,8 +114,19 @@ class _Run:
                     self.work.submit(lane.take(done))
                     if lane.finished > before:
                         self._batch_ended(on_batch)
+        self._require_a_trial()
         Closing(self.context, self.ledger, self.work).all()
         self.ledger.append("finished")
+
+    def _require_a_trial(self) -> None:
+        """Refuse to end where every trial has failed."""
+        failed = self.ledger.find("failed")
+        if failed is not None and self.ledger.find("scored") is None:
+            raise StudyError(
+                f"Every trial has failed; {trial_name(failed['trial'])}, the first, in "
+                f"{failed['stage']}: {failed['cause']}. Begin a study of another name with other "
+                "settings."
+            )
 
     def _lanes_of(self, done: Done) -> list[Lane]:
         """Whose job was done."""
@@ -134,10 +149,11 @@ class _Run:
 
     def _batch_ended(self, on_batch: Callable[[StudyRecord], None] | None) -> None:
         study = read_study(self.context.folder)
-        volume = study.hypervolume[-1]
+        volume = study.hypervolume[-1] if study.hypervolume else 0.0
+        failed = f", {len(study.failed)} failed" if study.failed else ""
         self.context.reporter.say(
-            f"{len(study.trials)} of {self.config.planned_trials} trials, {len(study.front)} on "
-            f"the front, hypervolume {volume:.3f}"
+            f"{len(study.trials)} of {self.config.planned_trials} trials{failed}, "
+            f"{len(study.front)} on the front, hypervolume {volume:.3f}"
         )
         if on_batch is not None:
             on_batch(study)

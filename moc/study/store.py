@@ -29,6 +29,7 @@ from moc.search.front import (
     nondominated,
     probability_nondominated,
 )
+from moc.study.attempts import Failed
 from moc.study.events import StudyLedger
 from moc.study.records import (
     Baseline,
@@ -82,6 +83,10 @@ def read_study(folder: Path) -> StudyRecord:
         config=config,
         objectives=objectives,
         trials=trials,
+        failed=tuple(
+            Failed(number=event["trial"], stage=event["stage"], cause=event["cause"])
+            for event in ledger.all("failed")
+        ),
         baselines=_baselines(ledger),
         epsilon=privacy.epsilon(),
         delta=budget.delta if budget else None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from moc.study.attempts import Attempt
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.executors import Done
@@ -50,10 +52,10 @@ class Worklist:
         """Queue jobs, while others run."""
         for job in jobs:
             self._sizes[job.key] = job.size
-            self._executor.submit(job)
+            self._executor.submit(Attempt(job=job))
 
     def results(self, title: str, jobs: Iterable[Job[Any]], *, steps: int) -> Iterator[Done]:
-        """Results of these jobs, and of those submitted meanwhile, as they come.
+        """Results, or failures, of these jobs and those submitted meanwhile, as they come.
 
         Args:
             title: What the work is.
@@ -72,7 +74,8 @@ class Worklist:
                 show()
 
             show()
-            for done in self._executor.results(tell):
+            for tried in self._executor.results(tell):
+                done = replace(tried, job=tried.job.job)
                 running.pop(done.job.key, None)
                 ended += done.job.size
                 yield done

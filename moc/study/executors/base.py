@@ -20,7 +20,7 @@ class Done:
 
     Attributes:
         job: The job, of whatever class was submitted.
-        result: What `Job.run` returned.
+        result: What `Job.run` returned; a `Failure` where there is none to be had.
         seconds: Wall-clock time it took.
     """
 
@@ -40,13 +40,15 @@ class Executor(ABC):
     def results(self, tell: Tell) -> Iterator[Done]:
         """Results as they come, until no job is left; more may be submitted meanwhile.
 
+        A job that loses its worker is done again, and has failed if it loses the next one too.
+
         Raises:
-            MocError: Whatever a job raises, or that its worker was lost again and again.
+            MocError: Whatever a job raises.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of processes."""
+        """Let go of processes, at once if jobs are left."""
 
 
 class ExecutorPart(Part, ABC):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from tiny import TINY
 from moc.errors import StudyError
 from moc.study.config import parse_config
 from moc.study.context import StudyContext
-from moc.study.executors.local import Inline, Local, Processes
+from moc.study.executors import _processes
+from moc.study.executors._processes import Processes
+from moc.study.executors.local import Inline, Local
 from moc.study.jobs import Examine, Job
 from moc.study.reporter import Silent
 from moc.study.worklist import Worklist
@@ -113,9 +116,47 @@ def test_the_jobs_of_a_lost_worker_run_again(tmp_path):
     assert found == {"dies": 7, **{f"job {k}": k**2 for k in range(4)}}
 
 
-def test_a_job_that_loses_every_worker_ends_the_study_in_words():
-    with pytest.raises(StudyError, match=r"A worker was lost 3 times.*workers = 1"):
-        run(Processes(_Context(), workers=1), [AlwaysDies(key="large")])
+def test_a_job_that_loses_every_worker_has_failed_and_the_others_go_on():
+    jobs = [Square(key=f"job {k}", number=k) for k in range(3)]
+    found = run(Processes(_Context(), workers=2), [AlwaysDies(key="large"), *jobs])
+    assert "lost its worker 2 times (killed by signal 9)" in found.pop("large").cause
+    assert found == {f"job {k}": k**2 for k in range(3)}
+
+
+def test_workers_that_never_begin_end_the_study_in_words(monkeypatch):
+    monkeypatch.setattr(_processes, "_work", os._exit)  # its argument is no exit code
+    with pytest.raises(StudyError, match=r"end before they have begun .exit code 1.*workers = 1"):
+        run(Processes(_Context(), workers=1), [Square(key="job", number=1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hangs(Job[int]):
+    """Never ends."""
+
+    key: str
+    lane: int = 0
+
+    def run(self, context, progress, /):
+        while True:
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("make", [Inline, partial(Processes, workers=2)])
+def test_a_job_that_hangs_has_failed_after_its_limit_and_the_others_go_on(make):
+    jobs = [Square(key=f"job {k}", number=k) for k in range(3)]
+    found = run(make(_Context(), time_limit=0.5), [Hangs(key="hangs"), *jobs])
+    assert found.pop("hangs").cause.endswith("longer than the 0.5 s of [executor] time_limit")
+    assert found == {f"job {k}": k**2 for k in range(3)}
+
+
+def test_workers_that_are_at_work_are_let_go_at_once():
+    executor = Processes(_Context(), workers=1)
+    executor.submit(Square(key="first", number=1))
+    executor.submit(Hangs(key="hangs"))
+    assert next(executor.results(ignore)).result == 1
+    process = executor._workers[0].process
+    executor.close()
+    assert not alive(process.pid)
 
 
 def test_workers_end_with_the_study_however_it_ends(tmp_path):
@@ -127,7 +168,7 @@ def test_workers_end_with_the_study_however_it_ends(tmp_path):
         "    executor = Processes(_Context(), workers=1)\n"
         "    executor.submit(Square(key='job', number=1))\n"
         "    list(executor.results(lambda *told: None))\n"
-        "    print(*executor._pool._processes, flush=True)\n"
+        "    print(*(one.process.pid for one in executor._workers), flush=True)\n"
         "    time.sleep(60)\n"
     )
     path = tmp_path / "program.py"
@@ -155,4 +196,7 @@ def alive(pid):
 
 def test_one_worker_or_a_gpu_means_this_process():
     assert isinstance(Local(workers=1).start(_Context()), Inline)
+    hanging = Local(workers=1, time_limit=60).start(_Context())
+    assert isinstance(hanging, Processes)
+    hanging.close()
     assert isinstance(Local().start(_Context(device="cuda")), Inline)

@@ -1,0 +1,106 @@
+"""Trying a job: what fails in it for reasons of its own is a result, and the study goes on."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from typing_extensions import override
+
+from moc.errors import NotFiniteError
+from moc.networks.train import Progress
+from moc.study.jobs import Job, WorkerContext
+
+_NO_NUMBERS = (
+    NotFiniteError,
+    ArithmeticError,
+    torch.linalg.LinAlgError,  # pyright: ignore[reportPrivateImportUsage]
+)
+_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_OVERFLOW = "without overflow"  # of a number that an optimiser cannot hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job has no result.
+
+    Attributes:
+        cause: In words.
+    """
+
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A trial that has no scores; no engine was told of it, and no front shows it.
+
+    Attributes:
+        number: Of the trial.
+        stage: `condensing` or `scoring`.
+        cause: In words.
+    """
+
+    number: int
+    stage: str
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt(Job[Any]):
+    """Another job, or why it failed: out of memory, or with numbers that are not finite.
+
+    One that ran out of memory is tried once more, with all memory that can be had. Everything else
+    that a job raises is no matter of its trial, and ends the study.
+    """
+
+    job: Job[Any]
+
+    @property
+    def key(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the job."""
+        return self.job.key
+
+    @property
+    def lane(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the job."""
+        return self.job.lane
+
+    @property
+    @override
+    def size(self) -> int:
+        return self.job.size
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> Any:
+        found = self._try(context, progress)
+        if isinstance(found, MemoryError):
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            found = self._try(context, progress)
+        if isinstance(found, MemoryError):
+            return Failure(cause=f"out of memory, twice ({found})")
+        return found
+
+    def _try(self, context: WorkerContext, progress: Progress) -> Any:  # noqa: ANN401
+        """Its result, a failure, or the error that memory ran out with."""
+        try:
+            return self.job.run(context, progress)
+        except _NO_NUMBERS as error:
+            return Failure(cause=_line(error))
+        except MemoryError as error:
+            return MemoryError(_line(error))
+        except RuntimeError as error:
+            if any(words in str(error).lower() for words in _MEMORY):
+                return MemoryError(_line(error))
+            if _OVERFLOW in str(error):
+                return Failure(cause=_line(error))
+            raise
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in a line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
