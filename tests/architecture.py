@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 STAGES = (
     "errors",
+    "lines",
     "memory",
     "parts",
     "data",

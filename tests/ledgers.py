@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from moc.lines import from_line, to_line
 from moc.study.config import StudyConfig
-from moc.study.events import from_line, to_line
 from moc.study.settings import identity_of, write_settings
 
 

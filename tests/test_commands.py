@@ -152,7 +152,8 @@ def test_an_export_is_verified_by_its_hashes(tiny_open, tmp_path):
 
 
 def test_a_study_is_verified_by_reading_all_of_it(runs):
-    assert "sets, complete" in invoke("verify", "tiny", "--runs", runs).output
+    whole = invoke("verify", "tiny", "--runs", runs).output
+    assert "sets and 1 curve by their checksums, complete" in whole
     (runs / "tiny" / "sets" / "trial-001.safetensors").unlink()
     done = invoke("verify", "tiny", "--runs", runs)
     assert done.exit_code == 1

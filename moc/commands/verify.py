@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from moc.data.curve import load_curve
 from moc.data.storage import load_set
 from moc.errors import DataError
 from moc.export import load
@@ -33,8 +34,11 @@ def verify_study(folder: Path) -> tuple[list[str], str]:
     paths = [trial.set_path for trial in study.trials]
     paths += [set_path(one.name) for one in study.baselines]
     wrong = [fault for path in paths for fault in _unreadable(lambda p=path: load_set(folder / p))]
+    curves = sorted(folder.glob("curves/*.safetensors"))
+    wrong += [fault for path in curves for fault in _unreadable(lambda p=path: load_curve(p))]
     state = "complete" if study.complete else "not complete yet"
-    return wrong, f"its ledgers and {len(paths)} sets, {state}; sets of a study have no hashes"
+    stored = f"{len(paths)} sets and {len(curves)} curve{'' if len(curves) == 1 else 's'}"
+    return wrong, f"its ledgers and {stored} by their checksums, {state}"
 
 
 def is_export(folder: Path) -> bool:

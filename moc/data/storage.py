@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from moc.data.declared import DataInfo
 from moc.data.decoder import Decoder
 from moc.data.synthetic import SyntheticSet
 from moc.errors import DataError
+
+_SUMMED = re.compile(r'(.*),"sum":"([0-9a-f]{64})"}', re.DOTALL)
+"""A description with the checksum of the file; sets of earlier versions have none."""
 
 
 class Description(BaseModel):
@@ -43,9 +48,10 @@ def save_tensors(
     path.parent.mkdir(parents=True, exist_ok=True)
     # One entry only: the library writes several in no fixed order, and equal sets are equal files.
     described = Description(info=info, decoder=decoder, extra=dict(extra or {}))
-    meta = {"moc": described.model_dump_json(exclude=None if extra else {"extra"})}
+    text = described.model_dump_json(exclude=None if extra else {"extra"})
     part = path.with_suffix(path.suffix + ".part")
     stored = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
+    meta = {"moc": f'{text[:-1]},"sum":"{_digest(text, stored)}"}}'}
     # As bytes, not by safetensors' own writer, which gives files to their owner alone.
     with open(part, "wb", opener=lambda name, how: os.open(name, how, mode)) as file:
         file.write(save(stored, metadata=meta))
@@ -77,14 +83,29 @@ def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Description]
         meta = file.metadata() or {}
         try:
             tensors = {name: file.get_tensor(name) for name in ("x", "labels")}
-            described = Description.model_validate_json(meta["moc"], strict=True)
+            found = _SUMMED.fullmatch(meta["moc"])
+            text = f"{found[1]}}}" if found else meta["moc"]
+            described = Description.model_validate_json(text, strict=True)
         except (KeyError, ValidationError, SafetensorError) as error:
             raise DataError(
                 f"{path} is not {what} stored by moc: its description does not fit."
             ) from error
+    if found is not None and found[2] != _digest(text, tensors):
+        raise DataError(
+            f"{path} is damaged: {what} that fits its checksum expected. Bring it back from a copy."
+        )
     if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
         raise DataError(f"{path} is not {what} stored by moc: float32 arrays expected.")
     return tensors, described
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Checksum of a description and of tensors with their names and shapes."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        found.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        found.update(tensors[name].contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def save_set(synthetic: SyntheticSet, path: Path, *, mode: int = 0o666) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from moc.errors import PrivacyError
+from moc.lines import from_line, to_line
 from moc.privacy.access import Access
 from moc.privacy.disk import sync
 
@@ -67,10 +67,10 @@ class Journal:
         self._add({"event": "data", "key": "data", "data": data})
 
     def _add(self, event: dict[str, Any]) -> None:
-        line = json.dumps(event, allow_nan=False)
+        line = to_line(event)
         if self._path is not None:
-            self._append(self._path, f"{line}\n".encode())
-        self._apply(json.loads(line))
+            self._append(self._path, line)
+        self._apply(from_line(line))
 
     def _append(self, path: Path, line: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,13 +90,15 @@ class Journal:
     def _read(self, path: Path) -> None:
         raw = path.read_bytes()
         self._size = raw.rfind(b"\n") + 1
-        for number, line in enumerate(raw[: self._size].splitlines(), start=1):
+        lines = raw[: self._size].splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
             try:
-                self._apply(json.loads(line))
+                self._apply(from_line(line, summed=False))
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise PrivacyError(
-                    f"Line {number} of {path} is not an event of a privacy ledger. What has been "
-                    "spent is unknown, so the study cannot go on."
+                    f"Line {number} of {path} is not an event of a privacy ledger, or was changed. "
+                    "What has been spent is unknown, so the study cannot go on: bring the file "
+                    "back from a copy."
                 ) from None
 
     def _apply(self, event: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ rounds, each with networks, statistics and a share of the budget of its own.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,7 @@ from moc.statistics.base import STATISTICS, Statistic
 from moc.statistics.class_counts import ClassCounts
 from moc.statistics.class_means import ClassMeans
 
+_SUM = "sha256 of the sums"
 _DATA = "train"  # T by its name in the ledger
 
 
@@ -223,7 +225,7 @@ def _store(
     part.mkdir(parents=True)
     for tensors, claim, path in zip(rungs, claims, paths, strict=True):
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(whole, part / path.name, metadata=claim)
+        save_file(whole, part / path.name, metadata={**claim, _SUM: _digest(whole)})
         sync(part / path.name)
     _publish(paths)
 
@@ -256,12 +258,31 @@ def _load(path: Path, claim: dict[str, str]) -> dict[str, Tensor]:
     """Read a rung back.
 
     Raises:
-        PrivacyError: If the file claims anything else: it belongs to another release.
+        PrivacyError: If the file claims anything else, which makes it one of another release, or
+            does not fit its checksum.
     """
-    with safe_open(path, framework="pt") as file:
-        found = file.metadata()
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = file.metadata() or {}
+        tensors = load_file(path)
+    except SafetensorError:
+        tensors, found = {}, {_SUM: ""}
+    if found.pop(_SUM, "") != _digest(tensors):
+        raise PrivacyError(
+            f"{path} is damaged: it does not fit its checksum. Bring it back from a copy; it is "
+            "never drawn again from the same budget."
+        )
     if found != claim:
         raise PrivacyError(
             f"{path} belongs to another release: «{claim}» expected, found «{found}»."
         )
-    return load_file(path)
+    return tensors
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Checksum of tensors with their names and shapes."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        found.update(tensors[name].contiguous().numpy().tobytes())
+    return found.hexdigest()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
 from moc.errors import PrivacyError
+from moc.lines import from_line, to_line
 from moc.privacy.access import Access, Budget
 from moc.privacy.disk import sync
 
@@ -65,9 +65,9 @@ class Spendings:
         self._explained: list[tuple[BinaryIO, set[str]]] = []  # keys of data that a file explains
         for file in files:
             self._explained.append((file, set()))
-            for number, line in enumerate(_whole(file).splitlines(), start=1):
+            for number, line in enumerate(_whole(file).splitlines(keepends=True), start=1):
                 try:
-                    self._apply(json.loads(line))
+                    self._apply(from_line(line, summed=False))
                 except (ValueError, TypeError, KeyError, AttributeError):
                     raise PrivacyError(
                         f"Line {number} of {file.name} is not an event of a privacy ledger. What "
@@ -89,12 +89,19 @@ class Spendings:
         """Write an event about records to every file."""
         raw = b"".join(sorted(records))
         key = hashlib.sha256(raw).hexdigest()[:32]
-        when = datetime.now(UTC).isoformat(timespec="microseconds")
+        when = self._later(datetime.now(UTC)).isoformat(timespec="microseconds")
         for file, explained in self._explained:
             if key not in explained:
                 data = {"event": "data", "data": key, "records": b64encode(raw).decode()}
                 _append(file, data)
             _append(file, {**event, "data": key, "when": when})
+
+    def _later(self, now: datetime) -> datetime:
+        """Now, or right after the last event if the clock was set back: what is newer counts."""
+        known = [one.when for one in self.draws.values()]
+        known += [when for when, _, _ in self._budgets.values()]
+        last = max((datetime.fromisoformat(when) for when in known), default=now)
+        return max(now, last + timedelta(microseconds=1)) if known else now
 
     def _apply(self, event: dict[str, Any]) -> None:
         kind, key = event.pop("event"), event["data"]
@@ -179,7 +186,7 @@ def _append(file: BinaryIO, event: dict[str, Any]) -> None:
     """Write a line in place of a torn last one, and wait for the disk."""
     size = len(_whole(file))
     file.truncate(size)
-    file.write(json.dumps(event, allow_nan=False).encode() + b"\n")
+    file.write(to_line(event))
     file.flush()
     os.fsync(file.fileno())
     if not size:

@@ -42,6 +42,7 @@ from moc.privacy.release import Collection, draw
 from moc.study.config import StudyConfig
 from moc.study.division import describe_parts, parts_of, public_parts
 from moc.study.jobs import Recipe, WorkerContext
+from moc.study.mending import fault_of
 from moc.study.reporter import Reporter
 
 _EXAMINED = {"fast": 200, "standard": 1000}
@@ -274,7 +275,7 @@ class StudyContext:
                 digest.update(file.read_bytes())
             name = f"{rung.index}-{digest.hexdigest()[:16]}.safetensors"
             paths.append(self.folder / "proxies" / name)
-        if not all(path.exists() for path in paths):
+        if any(fault_of(path, load_set) for path in paths):
             with self.reporter.stage("a proxy from the release, for every rung") as progress:
                 sets = make_proxies(
                     moments,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
 from moc.errors import StudyError
+from moc.lines import from_line, to_line
 from moc.privacy.disk import sync
 from moc.study.stopping import signals_held
-
-_SUM = "sum"
 
 
 class StudyLedger:
@@ -115,25 +112,3 @@ class StudyLedger:
                 self.damage = f"line {number} of {self.path}, the last one, is cut off or changed"
                 return
             self._size += len(line)
-
-
-def to_line(event: dict[str, Any]) -> bytes:
-    """An event with its checksum, as a line."""
-    text = json.dumps(event, allow_nan=False)
-    return f'{text[:-1]}, "{_SUM}": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
-
-
-def from_line(line: bytes) -> dict[str, Any]:
-    """Inverse of `to_line`.
-
-    Raises:
-        ValueError: If it is no such line, or was changed.
-    """
-    event = json.loads(line)
-    if not isinstance(event, dict) or "event" not in event or to_line(_bare(event)) != line:
-        raise ValueError("the line does not fit its checksum")
-    return _bare(event)
-
-
-def _bare(event: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in event.items() if key != _SUM}

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moc.errors import StudyError
-from moc.study.events import StudyLedger, to_line
+from moc.lines import to_line
+from moc.study.events import StudyLedger
 
 
 def scored(path, trials=3):
