@@ -135,13 +135,16 @@ def check(
     profile: Profile = None,
     runs: Runs = _RUNS,
 ) -> None:
-    """Try a study file out: its data, shapes and budget. Nothing is run, paid for or written."""
+    """Try a study file out: data, budget, and a study in miniature on random records.
+
+    Nothing is paid for or written.
+    """
     from moc.study.config import load_config
-    from moc.study.context import StudyContext
     from moc.study.reporter import Console
+    from moc.study.run import check_study
 
     config = load_config(file, profile=profile)
-    context = StudyContext.try_out(config, runs / config.name, Console())
+    context = check_study(config, runs / config.name, reporter=Console())
     info, per_class = context.info, config.condense.images_per_class
     recipes = f", {len(config.recipes)} recipes to choose from" if config.search.choices else ""
     typer.echo(

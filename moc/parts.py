@@ -37,7 +37,11 @@ class Part(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, defer_build=True, arbitrary_types_allowed=True
+        extra="forbid",
+        frozen=True,
+        defer_build=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
     kind: str
 
@@ -121,11 +125,14 @@ class Family(Generic[P]):
 
 def describe(error: ValidationError) -> str:
     """The faults of a model, one a line, each with its place."""
-    faults = [
+    found = error.errors()
+    places = {fault["loc"][:end] for fault in found for end in range(len(fault["loc"]))}
+    lines = [
         f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}".removeprefix(": ")
-        for fault in error.errors()
+        for fault in found
+        if fault["type"] != "too_short" or fault["loc"] not in places  # it lost what was faulty
     ]
-    return "\n  ".join(faults)
+    return "\n  ".join(lines)
 
 
 def _spelled_out(chosen: object) -> object:

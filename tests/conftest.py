@@ -31,6 +31,18 @@ def _ledger_of_the_data_sets(tmp_path_factory) -> None:
     os.environ["MOC_LEDGER"] = str(tmp_path_factory.mktemp("ledger") / "moc-ledger.jsonl")
 
 
+@pytest.fixture(autouse=True)
+def _no_dry_runs(request, monkeypatch) -> None:
+    """Studies of tests start at once; those of fixtures, and of `dry_runs`, are tried out first."""
+    if "dry_runs" not in request.fixturenames:
+        monkeypatch.setattr("moc.study.run.dry_run", lambda *_: None)
+
+
+@pytest.fixture
+def dry_runs() -> None:
+    """Let studies of this test be tried out before they start, as they are for everybody."""
+
+
 @pytest.fixture(scope="session")
 def digits() -> RealData:
     """The digits of scikit-learn, sealed."""

@@ -28,7 +28,7 @@ class Threat(BaseModel):
         eps: The largest norm, in units of [0, 1] pixels: 8/255, not 8. Zero allows nothing.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     norm: Norm = "Linf"
     eps: float = Field(ge=0, allow_inf_nan=False)
 

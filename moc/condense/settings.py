@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from moc.condense.scalarise import SCALARISERS, Scalariser, SmoothTchebycheff
 from moc.data.decoder import AS_STORED, Decoder
 
-_CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+_CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
 
 class PoolSettings(BaseModel):

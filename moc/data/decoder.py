@@ -29,7 +29,7 @@ class Decoder(BaseModel):
         noise: Size of the noise in units of the pixel range [0, 1].
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     multi_formation: int = Field(default=1, gt=0)
     noise_copies: int = Field(default=1, gt=0)
     noise: float = Field(default=0.2, gt=0, le=1)

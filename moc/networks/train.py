@@ -19,7 +19,7 @@ from moc.data.synthetic import SyntheticSet
 from moc.networks.architectures import AnyNetwork, Architecture
 from moc.networks.network import Network, build
 
-_CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+_CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 _DECAY = 0.1
 _AHEAD = 64  # steps whose augmentation is drawn together
 

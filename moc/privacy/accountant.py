@@ -22,6 +22,8 @@ from moc.errors import PrivacyError
 ACCOUNTANT = "opacus PRV"
 _EPS_ERROR = 1e-3  # numerical error that the PRV accountant adds to its bound
 _POINTS = 2**20  # most points of its grid; where they are too few, the error it adds grows
+EPSILONS, DELTAS = (0.01, 10_000.0), (1e-12, 0.1)
+"""What noise can be calibrated to, least and most: beyond, accountants fail or say little."""
 _WIDE = 300.0  # beyond this epsilon exp() leaves float64, and the RDP bound is good enough
 
 
@@ -67,10 +69,7 @@ def noise_multiplier(target: float, *, delta: float) -> float:
     Raises:
         PrivacyError: If there is none.
     """
-    if not (0.0 < target < math.inf and 0.0 < delta < 1.0):
-        raise PrivacyError(
-            f"A finite epsilon above 0 and a delta in (0, 1) expected, found {target} and {delta}."
-        )
+    require_range(target, delta)
     low = exact_noise_multiplier(target, delta=delta)
     high = low * 1.01
     while epsilon([Gaussian(noise_multiplier=high)], delta=delta) > target:
@@ -80,6 +79,19 @@ def noise_multiplier(target: float, *, delta: float) -> float:
         above = epsilon([Gaussian(noise_multiplier=middle)], delta=delta) > target
         low, high = (middle, high) if above else (low, middle)
     return math.ceil(high * 1e6) / 1e6  # upwards, and the same on any machine
+
+
+def require_range(target: float, delta: float) -> None:
+    """Refuse an epsilon or a delta that no noise can be calibrated to.
+
+    Raises:
+        PrivacyError: With the range.
+    """
+    if not (EPSILONS[0] <= target <= EPSILONS[1] and DELTAS[0] <= delta <= DELTAS[1]):
+        raise PrivacyError(
+            f"An epsilon from {EPSILONS[0]:g} to {EPSILONS[1]:g} and a delta from {DELTAS[0]:g} to "
+            f"{DELTAS[1]:g} expected, found {target:g} and {delta:g}."
+        )
 
 
 def exact_epsilon(mechanisms: Sequence[Gaussian], *, delta: float) -> float:

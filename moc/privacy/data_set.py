@@ -16,7 +16,7 @@ from pathlib import Path
 
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.privacy.access import ADJACENCY, UNIT, Access, Budget
-from moc.privacy.accountant import ACCOUNTANT, Gaussian, epsilon, noise_multiplier
+from moc.privacy.accountant import ACCOUNTANT, Gaussian, epsilon, noise_multiplier, require_range
 from moc.privacy.spendings import Digests, Spending, Spendings, declared, opened, spent
 
 ENVIRONMENT = "MOC_LEDGER"
@@ -99,10 +99,11 @@ class DataSetLedger:
 
     def declare(self, records: Digests, budget: Budget) -> None:
         """Set the budget of all studies of these records together; the last one set counts."""
-        if not (0 < budget.epsilon < math.inf and 0 < budget.delta < 1):
+        require_range(budget.epsilon, budget.delta)
+        if budget.delta * len(records) >= 1:
             raise PrivacyError(
-                "A budget of a finite epsilon above 0 and a delta in (0, 1) expected, found "
-                f"{budget.epsilon:g} and {budget.delta:g}."
+                f"A delta below 1/{len(records)}, one over the number of private records, "
+                f"expected, found {budget.delta:g}."
             )
         with opened(self.places, write=True) as found:
             found.add(records, declared(budget))

@@ -7,15 +7,17 @@ theirs. So every share of a budget is a share of 1/σ².
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from moc.data.sources.base import UserPath
 from moc.errors import PrivacyError
-from moc.privacy.accountant import Gaussian, epsilon, noise_multiplier
+from moc.privacy.accountant import Gaussian, epsilon, noise_multiplier, require_range
 from moc.privacy.noise import Tier
 
 
@@ -32,6 +34,24 @@ class Rung:
     index: int
     epsilon: float
     sigma: float
+
+
+_APART = 0.99
+"""The most that a rung may be of the one above: noise is calibrated to a few digits."""
+
+
+def require_falling(epsilons: Sequence[float]) -> None:
+    """Refuse rungs that are none, or of which one is no less than the one above.
+
+    Raises:
+        PrivacyError: If so.
+    """
+    falling = all(b <= a * _APART for a, b in pairwise((math.inf, *epsilons)))
+    if not (epsilons and falling and epsilons[-1] > 0 and epsilons[0] < math.inf):
+        raise PrivacyError(
+            "A ladder of positive epsilons, largest first and each 1 % or more below the one "
+            f"before, expected; found {', '.join(f'{one:.10g}' for one in epsilons)}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +72,7 @@ class Ladder:
 
     def __post_init__(self) -> None:
         """Check the order of the rungs, and the share."""
-        falling = all(a > b for a, b in pairwise((math.inf, *self.epsilons, 0.0)))
-        if not self.epsilons or not falling:
-            raise PrivacyError(
-                f"A ladder of positive epsilons, largest first, expected; found {self.epsilons}."
-            )
+        require_falling(self.epsilons)
         if not 0 < self.share <= 1:
             raise PrivacyError(f"A share of the budget in (0, 1] expected, found {self.share}.")
 
@@ -93,7 +109,7 @@ class PrivacySettings(BaseModel):
     Attributes:
         epsilons: The ladder, largest first; its first entry is the budget for everything that the
             study does.
-        delta: Of the budget.
+        delta: Of the budget; below one over the number of records, or nothing is promised.
         tier: How noise is drawn.
         ledger: File where all studies of the same records add up; else the one that MOC_LEDGER
             names, else one beside the data and one of the user's own.
@@ -101,19 +117,22 @@ class PrivacySettings(BaseModel):
             0 where [data] declares them public. The release has the rest.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     epsilons: tuple[float, ...] = Field(min_length=1)
-    delta: float = Field(default=1e-5, gt=0, lt=1)
+    delta: float = 1e-5
     tier: Tier = "standard"
     ledger: UserPath | None = None
     scoring: float = Field(default=0.0, ge=0, lt=1)
 
-    @field_validator("epsilons")
-    @classmethod
-    def _falling(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if min(value) <= 0 or list(value) != sorted(set(value), reverse=True):
-            raise ValueError(f"positive epsilons, largest first, expected; found {list(value)}")
-        return value
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            require_falling(self.epsilons)
+            for one in self.epsilons:
+                require_range(one, self.delta)
+        except PrivacyError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     @property
     def ladder(self) -> Ladder:

@@ -185,6 +185,16 @@ class Ledger:
         return self._held(name)[1]
 
     @property
+    def drawn(self) -> bool:
+        """Whether noise was drawn for anything that stands in its file, or may have been."""
+        return bool(self._journal.draws or self._journal.finished)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the records that this ledger owns."""
+        return tuple(self._owned)
+
+    @property
     def private_records(self) -> frozenset[bytes]:
         """Digests of all that is not public here, by which studies of the same records are found.
 

@@ -57,7 +57,7 @@ class Round(BaseModel):
         statistics: What is summed under them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
     share: float = Field(default=1.0, gt=0, le=1)
     networks: tuple[AnyNetwork, ...] | None = Field(default=None, min_length=1)
     count: int = Field(default=64, gt=0)

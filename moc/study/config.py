@@ -155,7 +155,7 @@ class StudyConfig(_Table):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(default=0, ge=0, lt=2**40)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     method: str | None = None
     device: str = "auto"
     threads: int | None = Field(default=None, gt=0)

@@ -53,10 +53,22 @@ _MOST_NOISE = 0.2  # of a paid score: with more, sets that err always and never 
 
 
 def device_of(config: StudyConfig) -> str:
-    """The device of a study: `auto` takes a GPU where there is one."""
-    if config.device != "auto":
-        return config.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """The device of a study: `auto` takes a GPU where there is one.
+
+    Raises:
+        StudyError: If this machine has no such device.
+    """
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device == "auto":
+        return there
+    try:
+        torch.zeros(1, device=config.device).cpu()
+    except (RuntimeError, AssertionError):
+        raise StudyError(
+            f"A device of this machine expected, 'auto' or such as {there!r}; found "
+            f"device = {config.device!r} in the study file."
+        ) from None
+    return config.device
 
 
 @contextmanager
@@ -166,6 +178,7 @@ class StudyContext:
             MocError: If something does not go with the shape, or the study is more than the budget
                 of its data set has left.
         """
+        self._require_sense()
         self.ledger.require_room()
         for network in (*self._seen, self.training.network, self.teacher_network):
             build(network, self.info, seed=0)
@@ -175,6 +188,28 @@ class StudyContext:
         self.config.condense.decoder(blank)
         if self._planned_scores:
             self._weigh_score_noise()
+
+    def _require_sense(self) -> None:
+        """Refuse a delta that promises nothing, and a threat that leaves nothing as it was.
+
+        Raises:
+            StudyError: If delta is 1/N or more, or an L2 eps as large as any image.
+        """
+        threat, numbers = self.config.threat, math.prod(self.info.shape)
+        if threat.norm == "L2" and threat.eps >= numbers**0.5:
+            raise StudyError(
+                f"[threat] eps = {threat.eps:g} in L2 turns any record of {numbers} numbers in "
+                f"[0, 1] into any other: less than {numbers**0.5:.3g} expected, and mostly far "
+                "less. Divide grey levels by 255."
+            )
+        if (p := self.config.privacy) is None:
+            return
+        if p.delta * self.info.count >= 1:
+            raise StudyError(
+                f"[privacy] delta = {p.delta:g} promises nothing to {self.info.count} records: "
+                "whoever publishes one of them at random keeps to it. Use less than "
+                f"1/{self.info.count}, such as 1e-{len(str(self.info.count)) + 1}."
+            )
 
     @property
     def _planned_scores(self) -> int:

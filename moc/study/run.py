@@ -14,6 +14,7 @@ from moc.privacy.ledger import Ledger
 from moc.study.closing import Closing
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext, threads_of
+from moc.study.dry_run import dry_run
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.jobs import CondenseCurves, Job
@@ -65,6 +66,8 @@ def run_study(
         if not finished or not is_written(config, folder):
             try:
                 context = StudyContext.load(config, folder, reporter)
+                if not (folder / "config.json").exists():
+                    dry_run(context, _run_all)
             except BaseException:
                 if not known:
                     shutil.rmtree(folder)
@@ -77,6 +80,25 @@ def run_study(
         if on_batch is not None:
             on_batch(study)
         return study
+
+
+def check_study(config: StudyConfig, folder: Path, *, reporter: Reporter) -> StudyContext:
+    """Try out all of a study that needs no record of T, for `folder`; nothing is written there.
+
+    Raises:
+        MocError: If it cannot be run.
+    """
+    with threads_of(config):
+        context = StudyContext.try_out(config, folder, reporter)
+        dry_run(context, _run_all)
+    return context
+
+
+def _run_all(context: StudyContext) -> None:
+    """Run a study from beginning to end, without any view of it."""
+    write_settings(context.config, context.folder)
+    with Worklist(context) as work:
+        _Run(context, work).all(None)
 
 
 class _Run:
@@ -162,9 +184,7 @@ class _Run:
 def start_afresh(folder: Path) -> None:
     """Forget what a study left that has made nothing and paid for nothing yet."""
     require_format(folder)
-    paid = any(
-        one.kind == "gaussian" for one in Ledger(None, path=folder / "privacy.jsonl").accesses
-    )
+    paid = Ledger(None, path=folder / "privacy.jsonl").drawn
     made = StudyLedger(folder / "study.jsonl").find("condensed") is not None
     if not (paid or made or any(folder.glob("release-*"))):
         for name in ("config.json", "study.jsonl", "privacy.jsonl"):

@@ -109,7 +109,7 @@ def test_what_would_be_charged_too_little_is_refused(arguments):
     ("target", "delta"), [(0, 1e-5), (math.inf, 1e-5), (math.nan, 1e-5), (1, 0), (1, 1)]
 )
 def test_impossible_targets_are_refused(target, delta):
-    with pytest.raises(PrivacyError, match="finite epsilon above 0"):
+    with pytest.raises(PrivacyError, match=r"epsilon from 0.01 to 10000 and a delta from 1e-12"):
         noise_multiplier(target, delta=delta)
 
 

@@ -297,11 +297,16 @@ def test_a_place_that_cannot_be_opened_is_refused_in_one_sentence(tmp_path):
         Budget(epsilon=math.inf),
         Budget(epsilon=math.nan),
         Budget(epsilon=1.0, delta=0.0),
+        Budget(epsilon=1e6),
     ],
 )
-def test_a_budget_is_a_number(tmp_path, wrong):
-    with pytest.raises(PrivacyError, match="a delta in"):
-        DataSetLedger([tmp_path / "l"]).declare(RECORDS, wrong)
+def test_a_budget_is_a_number_that_promises_something(tmp_path, wrong):
+    ledger = DataSetLedger([tmp_path / "l"])
+    with pytest.raises(PrivacyError, match=r"epsilon from 0.01 to 10000"):
+        ledger.declare(RECORDS, wrong)
+    many = frozenset(bytes([k]) for k in range(200))
+    with pytest.raises(PrivacyError, match="A delta below 1/200"):
+        ledger.declare(many, Budget(epsilon=1.0, delta=0.005))
 
 
 def _spend(arguments) -> int:

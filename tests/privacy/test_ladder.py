@@ -22,6 +22,7 @@ from moc.privacy.ladder import Ladder, PrivacySettings
         ({"epsilons": ()}, "largest first"),
         ({"epsilons": (1.0, 2.0)}, "largest first"),
         ({"epsilons": (2.0, 2.0)}, "largest first"),
+        ({"epsilons": (8.0, 7.9999999)}, "1 % or more below .* found 8, 7.9999999"),
         ({"epsilons": (2.0, 0.0)}, "largest first"),
         ({"epsilons": (math.inf, 1.0)}, "largest first"),
         ({"epsilons": (math.nan,)}, "largest first"),

@@ -1,0 +1,114 @@
+"""The dry run: a study in miniature on random records of the declared shape, before T is read.
+
+What can fail without T fails here, where nothing is paid for and everything can still be mended:
+networks, losses, attacks, baselines and engines that do not go with the records or each other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from pydantic import BaseModel
+
+from moc.data.declared import DataInfo
+from moc.data.vault import RealData
+from moc.errors import MocError, StudyError
+from moc.evaluate.suites import Suite
+from moc.privacy.ledger import Ledger
+from moc.study.config import EvaluateTable, StudyConfig
+from moc.study.context import StudyContext, budget_of
+from moc.study.division import public_parts
+from moc.study.executors.local import Local
+from moc.study.reporter import Silent
+
+_BATCH, _ATTACK = 64, 2  # records and steps of an attack, at most
+
+_Table = TypeVar("_Table", bound=BaseModel)
+
+
+def dry_run(context: StudyContext, run: Callable[[StudyContext], object]) -> None:
+    """Do once, on a few random records, everything that a study does.
+
+    Args:
+        context: The study; nothing is read through its ledger, and its folder is left alone.
+        run: Runs a study to its end.
+
+    Raises:
+        StudyError: If it cannot be run.
+    """
+    config = in_miniature(context.config)
+    with tempfile.TemporaryDirectory() as place:
+        ledger = Ledger(budget_of(config), path=Path(place) / "privacy.jsonl")
+        for seed, name in enumerate(context.ledger.names):
+            data = _random(context.ledger.info(name), config, seed=seed)
+            ledger.own(name, data, public=name in public_parts(config))
+        try:
+            run(StudyContext(config, ledger, folder=Path(place), reporter=Silent()))
+        except MocError as error:
+            raise _refusal(context, str(error)) from error
+        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise _refusal(context, f"{type(error).__name__}: {error}") from error
+
+
+def in_miniature(config: StudyConfig) -> StudyConfig:
+    """The same study with as little of everything as there can be: a step, a network, a trial."""
+    condense, search = {"images_per_class": 1, "steps": 1}, {"trials": 1, "batch": 1}
+    teacher = {"count": 1, "steps": 1, "batch": min(config.teacher.batch, _BATCH)}
+    rounds = [_with(one, count=len(one.networks or (None,))) for one in config.rounds]
+    first = config.privacy and config.privacy.epsilons[:1]
+    privacy = config.privacy and _with(config.privacy, epsilons=first, ledger=None)
+    evidence = {"steps": 1, "images_per_class": config.condense.decoder.tiles}
+    evidence |= {"batch": min(getattr(config.evidence, "batch", _BATCH), _BATCH)}
+    return _with(
+        config,
+        condense=_with(config.condense, **condense),
+        search=_with(config.search, **search),
+        teacher=_with(config.teacher, **teacher),
+        evidence=_with(config.evidence, **evidence),
+        evaluate=_evaluated(config.evaluate),
+        rounds=tuple(rounds),
+        privacy=privacy,
+        executor=Local(workers=1),
+    )
+
+
+def _evaluated(table: EvaluateTable) -> EvaluateTable:
+    protocol = _with(table.protocol, epochs=1, suite=_shorter(table.protocol.suite))
+    return _with(
+        table,
+        protocol=protocol,
+        replicates=1,
+        report_replicates=min(table.report_replicates, 1),
+        report_suite=table.report_suite and _shorter(table.report_suite),
+    )
+
+
+def _shorter(suite: Suite) -> Suite:
+    attacks = (_with(a, steps=min(getattr(a, "steps", 1), _ATTACK)) for a in suite.attacks)
+    return _with(suite, attacks=tuple(attacks))
+
+
+def _with(table: _Table, **changes: object) -> _Table:
+    """A table with other settings, as far as it has them."""
+    known = type(table).model_fields
+    return table.model_copy(update={name: one for name, one in changes.items() if name in known})
+
+
+def _random(info: DataInfo, config: StudyConfig, *, seed: int) -> RealData:
+    """As many random records of every class as a set of one record a class needs."""
+    classes = len(info.classes)
+    count = classes * config.condense.records_per_class
+    x = torch.rand(count, *info.shape, generator=torch.Generator().manual_seed(seed))
+    return RealData(info=replace(info, count=count), x=x, y=torch.arange(count) % classes)
+
+
+def _refusal(context: StudyContext, words: str) -> StudyError:
+    return StudyError(
+        f"Nothing was read or spent. Tried out on random records of shape {context.info.shape}, "
+        f"this study ends with: {words}"
+    )
