@@ -252,11 +252,13 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
 
 
 def _settings(study: StudyRecord) -> dict[str, Any]:
-    """The study's settings, but for where its data lie."""
+    """The study's settings, but for where its data and its ledger lie."""
     data = dict(study.config["data"])
     for key in ("source", "public_source"):
         data[key] = data[key] and {"kind": data[key]["kind"]}
-    return {**study.config, "data": data}
+    privacy = study.config["privacy"]
+    kept = privacy and {key: value for key, value in privacy.items() if key != "ledger"}
+    return {**study.config, "data": data, "privacy": kept}
 
 
 def _both(scores: Scores, report: Scores | None) -> dict[str, dict[str, list[float | None]] | None]:

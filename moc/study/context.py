@@ -31,7 +31,7 @@ from moc.evidence.proxy import Proxy
 from moc.networks.architectures import Architecture, default_network
 from moc.networks.bank import Bank
 from moc.networks.network import Ensembles, build
-from moc.networks.train import BatchSource, Training, train_teachers
+from moc.networks.train import BatchSource, Training
 from moc.objectives.base import Facts, FrameContext, MeasureContext, frame_of
 from moc.privacy.access import Budget
 from moc.privacy.data_set import DataSetLedger, places_of
@@ -44,6 +44,7 @@ from moc.study.division import describe_parts, parts_of, public_parts
 from moc.study.jobs import Recipe, WorkerContext
 from moc.study.mending import fault_of
 from moc.study.reporter import Reporter
+from moc.study.teachers import robust_teachers
 
 _EXAMINED = {"fast": 200, "standard": 1000}
 """Test records of a closer look, by protocol; 200 where it is another. A share of 200 is known to 7
@@ -302,14 +303,10 @@ class StudyContext:
         ever condensed from the proxy of another release than the one in the ledger.
         """
         made = settings.model_dump_json() + self.config.condense.model_dump_json() + str(self.seed)
-        paths = []
-        for rung in moments.rungs:
-            digest = hashlib.sha256(made.encode())
-            for number in range(len(self.config.rounds)):
-                file = self.folder / f"release-{number}" / f"rung-{rung.index}.safetensors"
-                digest.update(file.read_bytes())
-            name = f"{rung.index}-{digest.hexdigest()[:16]}.safetensors"
-            paths.append(self.folder / "proxies" / name)
+        paths = [
+            self.folder / "proxies" / f"{one.index}-{self.made_from(one.index, made)}.safetensors"
+            for one in moments.rungs
+        ]
         if any(fault_of(path, load_set) for path in paths):
             with self.reporter.stage("a proxy from the release, for every rung") as progress:
                 sets = make_proxies(
@@ -323,6 +320,14 @@ class StudyContext:
             for one, path in zip(sets, paths, strict=True):
                 save_set(one, path)
         return [Proxy(load_set(path), self.device) for path in paths]
+
+    def made_from(self, rung: int, how: str) -> str:
+        """A digest of a rung of the release, if there is one, and of how something was made."""
+        digest = hashlib.sha256(how.encode())
+        for number in range(len(self.config.rounds)):
+            file = self.folder / f"release-{number}" / f"rung-{rung}.safetensors"
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:16]
 
     @cached_property
     def samples(self) -> BatchSource:
@@ -360,21 +365,7 @@ class StudyContext:
     @cached_property
     def teachers(self) -> Ensembles:
         """Robust teachers for every rung, trained on what its readers may see."""
-        groups = []
-        sources = [self.evidence.source(rung) for rung in range(self.rungs)]
-        for number, source in enumerate(sources, start=1):
-            with self.reporter.stage(f"robust teacher {number} of {len(sources)}") as progress:
-                groups.append(
-                    train_teachers(
-                        source,
-                        network=self.teacher_network,
-                        settings=self.config.teacher,
-                        threat=self.config.threat,
-                        seed=self.seed,
-                        progress=progress,
-                    )
-                )
-        return Ensembles(groups)
+        return robust_teachers(self)
 
     # ---- measures ----
 

@@ -5,6 +5,7 @@ study.jsonl      every event of the search, append-only
 privacy.jsonl    every access to T, append-only
 release-0/ ...   the rungs of every round of the release (private studies)
 proxies/         synthetic sets made from the rungs, where a study reads them
+teachers/        networks trained adversarially on what each rung's readers see
 curves/          the front of every rung as a curve, whose points are sets
 sets/            every synthetic set and baseline
 """

@@ -27,8 +27,8 @@ from moc.privacy.ladder import Ladder, PrivacySettings
 from moc.privacy.sums import GRID, Sums
 from moc.statistics.class_counts import ClassCounts
 from moc.statistics.class_means import ClassMeans
-from moc.study import context as context_module
 from moc.study import jobs as jobs_module
+from moc.study import teachers as teachers_module
 from moc.study.closing import Closing
 from moc.study.lane import Lane
 
@@ -235,7 +235,7 @@ def validation_taken_from_t(plant):
 
 
 def the_largest_rungs_teacher_for_all(plant):
-    plant.setattr(context_module, "Ensembles", lambda groups: Ensembles([groups[0]] * len(groups)))
+    plant.setattr(teachers_module, "Ensembles", lambda groups: Ensembles([groups[0]] * len(groups)))
 
 
 def the_largest_rungs_normalisation_for_all(plant):

@@ -26,7 +26,11 @@ SEARCH = {"trials": 1, "batch": 1, "engine": "sobol"}
 def tables_of(path, base):
     data = {**TINY["data"], "source": {"kind": "npz", "path": str(path)}}
     data["declared"] = {"count": 700, "classes": 10}
-    return {**base, "data": data, "search": SEARCH}
+    tables = {**base, "data": data, "search": SEARCH}
+    if "privacy" in base:
+        ledger = str(path.with_name("patients-ledger.jsonl"))
+        tables["privacy"] = {**base["privacy"], "ledger": ledger}
+    return tables
 
 
 def study_of(tables, folder):

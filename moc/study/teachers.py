@@ -1,0 +1,69 @@
+"""Robust teachers of every rung, kept in the study folder so that a resumed study has them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from moc.networks.network import Ensembles, Network, build
+from moc.networks.train import train_teachers
+from moc.privacy.disk import sync
+
+if TYPE_CHECKING:
+    from moc.study.context import StudyContext
+
+
+def robust_teachers(context: StudyContext) -> Ensembles:
+    """Train, or read back, the teachers of every rung, on what its readers may see.
+
+    Files are named after what the teachers were made from, the rung of the release among it; they
+    are their owner's alone, as those of an open study saw records of T.
+    """
+    evidence, groups = context.evidence, []
+    for rung in range(context.rungs):
+        name = f"{rung}-{context.made_from(rung, context.config.model_dump_json())}"
+        paths = [
+            context.folder / "teachers" / f"{name}-{number}.safetensors"
+            for number in range(context.config.teacher.count)
+        ]
+        found = [_load(path, context) for path in paths]
+        group = [one for one in found if one is not None]
+        if len(group) < len(paths):
+            with context.reporter.stage(f"robust teacher {rung + 1} of {context.rungs}") as tell:
+                group = train_teachers(
+                    evidence.source(rung),
+                    network=context.teacher_network,
+                    settings=context.config.teacher,
+                    threat=context.config.threat,
+                    seed=context.seed,
+                    progress=tell,
+                )
+            for one, path in zip(group, paths, strict=True):
+                _save(one, path)
+        groups.append(group)
+    return Ensembles(groups)
+
+
+def _save(network: Network, path: Path) -> None:
+    """Write the weights, whole or not at all."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    part = path.with_suffix(".part")
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    with open(part, "wb", opener=lambda name, how: os.open(name, how, 0o600)) as file:
+        file.write(save(weights))
+    sync(part)
+    part.replace(path)
+
+
+def _load(path: Path, context: StudyContext) -> Network | None:
+    """The network at `path`; None if there is none, or none that can be read."""
+    network = build(context.teacher_network, context.info, seed=0)
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError):
+        return None
+    return network.to(context.device).eval().requires_grad_(False)
