@@ -81,9 +81,19 @@ class Inspection:
         if "validation" in self.counts:
             validation = min(sum(self.counts["validation"]), _LARGEST)
             own = 'validation_from = "validation"\n'
+        names, published = self.info.classes, self.source.published
+        numbered = names == tuple(map(str, range(len(names))))
+        classes = _toml(len(names) if numbered else names)
+        facts = [f"count = {train}"] if self.source.records.get("train") != train else []
+        facts += [f"classes = {classes}"] if "classes" not in published else []
+        declared = (
+            f"\n\n[data.declared]   # a private study: if these are known without the records\n"
+            f"{chr(10).join(facts)}"
+        )
         return (
             f"[data]\nsource = {_toml(settings)}\nvalidation = {validation}\n{own}test = {test}\n"
             f"# reference = {held_out}   # a private study: records declared public, for baselines"
+            f"{declared if facts else ''}"
         )
 
 

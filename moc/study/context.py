@@ -187,7 +187,7 @@ class StudyContext:
             build(measure.training.network, self.info, seed=0)
         blank = torch.zeros(1, *self.info.shape)
         self.config.condense.decoder(blank)
-        if self._planned_scores:
+        if self.planned_scores:
             self._weigh_score_noise()
 
     def _require_sense(self) -> None:
@@ -213,14 +213,14 @@ class StudyContext:
             )
 
     @property
-    def _planned_scores(self) -> int:
+    def planned_scores(self) -> int:
         """How many scores are paid for; none where they are free."""
         # Two to spare: a kill between publishing a score and noting it uses that score up.
         return self.config.planned_trials + 2 if self.config.pays_for_scores else 0
 
     def _weigh_score_noise(self) -> None:
         """Say how much noise paid scores will carry, and refuse what could tell no sets apart."""
-        config, planned = self.config, self._planned_scores
+        config, planned = self.config, self.planned_scores
         assert config.privacy is not None
         networks, records = config.evaluate.replicates, self.ledger.info("validation").count
         bound = outcome_bound(self.measures_of(self.training_suite), networks)
@@ -415,8 +415,8 @@ class StudyContext:
             validation = HeldOut(
                 self.ledger,
                 "validation",
-                planned=self._planned_scores,
-                noise_multiplier=config.privacy.score_noise(self._planned_scores),
+                planned=self.planned_scores,
+                noise_multiplier=config.privacy.score_noise(self.planned_scores),
                 tier=config.privacy.tier,
             )
         shown = config.privacy is None or self.ledger.is_public("test")

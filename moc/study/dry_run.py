@@ -6,6 +6,8 @@ networks, losses, attacks, baselines and engines that do not go with the records
 
 from __future__ import annotations
 
+import math
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +30,9 @@ from moc.study.reporter import Silent
 
 _BATCH, _ATTACK = 64, 2  # records and steps of an attack, at most
 
+_BESIDE = 30  # sets beside the trials: control sets of curves, baselines, later choices
+_SPARE = 20_000_000  # bytes for all else: ledgers, teachers, the page
+
 _Table = TypeVar("_Table", bound=BaseModel)
 
 
@@ -47,12 +52,42 @@ def dry_run(context: StudyContext, run: Callable[[StudyContext], object]) -> Non
         for seed, name in enumerate(context.ledger.names):
             data = _random(context.ledger.info(name), config, seed=seed)
             ledger.own(name, data, public=name in public_parts(config))
+        _require_space(context)
         try:
             run(StudyContext(config, ledger, folder=Path(place), reporter=Silent()))
         except MocError as error:
             raise _refusal(context, str(error)) from error
         except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise _refusal(context, f"{type(error).__name__}: {error}") from error
+
+
+def needed_space(context: StudyContext) -> int:
+    """About how many bytes the study will write: the sets, the curves and the release."""
+    config, floats = context.config, math.prod(context.info.shape) + len(context.info.classes)
+    each = 4 * floats * len(context.info.classes)  # one record a class
+    sets = (config.planned_trials + _BESIDE) * config.condense.images_per_class * each
+    proxies = getattr(config.evidence, "images_per_class", 0) * config.rung_count * each
+    sums = [
+        context.collection(number).zeros().flat().numel() for number in range(len(config.rounds))
+    ]
+    return sets + proxies + 8 * config.rung_count * sum(sums)
+
+
+def _require_space(context: StudyContext) -> None:
+    """Refuse a disk that the study would fill.
+
+    Raises:
+        StudyError: With what is free, and what is needed.
+    """
+    place = next(
+        one for one in (context.folder, *context.folder.absolute().parents) if one.exists()
+    )
+    free, needed = shutil.disk_usage(place).free, needed_space(context) + _SPARE
+    if free < needed:
+        raise StudyError(
+            f"About {needed / 1e6:.0f} MB of free disk expected at {place}, found "
+            f"{free / 1e6:.0f} MB. Make room, or name another place by --runs. Nothing was read."
+        )
 
 
 def in_miniature(config: StudyConfig) -> StudyConfig:

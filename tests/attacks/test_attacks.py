@@ -505,7 +505,11 @@ def test_momentum_has_no_l2_variant():
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (images().nan_to_num() * math.nan, torch.zeros(12, dtype=torch.long), "found others, or NaN"),
+        (
+            images().nan_to_num() * math.nan,
+            torch.zeros(12, dtype=torch.long),
+            "found others, or NaN",
+        ),
         ((images() * 255).to(torch.uint8), torch.zeros(12, dtype=torch.long), "uint8"),
         (images(), torch.full((12,), 4), "Labels in 0..3"),
         (images(), torch.zeros(11, dtype=torch.long), "12 records"),

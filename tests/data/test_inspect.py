@@ -12,6 +12,7 @@ from PIL import Image
 
 from moc.audit.inspect import guess, inspect
 from moc.data import SOURCES
+from moc.data.declared import Declared
 from moc.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -64,6 +65,9 @@ def test_the_proposed_table_loads_the_same_records(tmp_path, kind):
     count = sum(found.counts["train"])
     assert again.load().info.count == count
     assert settings["validation"] + settings["test"] < count or again.has_test
+    declared = Declared.model_validate(settings.get("declared", {}))
+    told = again.load("train", declared).info
+    assert (told.taken, told.count, told.classes) == ((), count, found.info.classes)
 
 
 def test_a_table_is_told_its_bounds_and_words_but_no_column_of_names(tmp_path):

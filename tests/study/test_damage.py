@@ -161,7 +161,9 @@ def test_a_changed_line_of_a_privacy_ledger_is_named(tiny_private, tmp_path):
 
 @settings(max_examples=60)
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
-def test_any_flipped_bit_of_a_set_or_curve_is_found_or_does_no_harm(tiny_open, tmp_path_factory, place, bit):
+def test_any_flipped_bit_of_a_set_or_curve_is_found_or_does_no_harm(
+    tiny_open, tmp_path_factory, place, bit
+):
     kept = tmp_path_factory.mktemp("bits") / "kept.safetensors"
     for name, load in (("sets/trial-000", load_set), ("curves/rung-0", load_curve)):
         path = tiny_open.folder / f"{name}.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,8 @@ from moc.parts import Part
 from moc.privacy.access import Access, Budget
 from moc.privacy.ledger import Ledger
 from moc.study.config import parse_config
-from moc.study.dry_run import in_miniature
+from moc.study.context import StudyContext
+from moc.study.dry_run import in_miniature, needed_space
 from moc.study.reporter import Silent
 from moc.study.run import check_study, run_study, start_afresh
 
@@ -202,3 +204,21 @@ def test_what_was_paid_for_and_never_drawn_refuses_no_other_settings(tmp_path):
     (folder / "config.json").write_text('{"seed": 7, "privacy": {}}')
     start_afresh(folder)
     assert len(list(folder.glob("*.json*"))) == 2, "noise may have been drawn: it counts"
+
+
+@pytest.mark.parametrize("base", [TINY, PRIVATE], ids=["open", "private"])
+def test_a_disk_that_is_nearly_full_is_refused(tmp_path, monkeypatch, base):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5_000_000))
+    said = refused(base, tmp_path / "study")
+    assert re.search(r"^About \d+ MB of free disk expected at .*, found 5 MB", said), said
+
+
+@pytest.mark.parametrize("name", ["tiny_open", "tiny_private"])
+def test_a_study_writes_about_as_much_as_was_reckoned(request, name):
+    study = request.getfixturevalue(name)
+    kept = [p for p in study.folder.rglob("*.safetensors") if p.parent.name != "teachers"]
+    written = sum(path.stat().st_size for path in kept)
+    config = parse_config(study.config, where="test")
+    context = StudyContext.try_out(config, study.folder, Silent())
+    assert written < needed_space(context) < 20 * written
