@@ -1,0 +1,85 @@
+"""A study that meets signals at whatever step writes loses nothing, and does nothing twice."""
+
+import os
+import random
+import signal
+from collections import Counter
+
+import pytest
+from fast_trials import (
+    FINISHED,
+    SPENT,
+    STOPPED,
+    doubled,
+    draws_of,
+    fake,
+    outcome,
+    run,
+    run_killed,
+)
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDS = {-signal.SIGKILL, FINISHED, SPENT, STOPPED}
+
+
+@pytest.fixture
+def uninterrupted(tmp_path, monkeypatch):
+    fake(monkeypatch)
+    monkeypatch.setenv("MOC_LEDGER", str(tmp_path / "ledger.jsonl"))
+    run(tmp_path / "whole")
+    return outcome(tmp_path / "whole")
+
+
+def kill_until_finished(folder, rng, left):
+    """Run a study again and again, each time with a signal; gives how often it met one."""
+    met, drawn, ends = 0, False, Counter()
+    while True:
+        number = rng.choice(SIGNALS)
+        code = run_killed(folder, rng.randint(1, 120), number, rng.randrange(10**6))
+        assert code in ENDS, f"it ended with {code}"
+        ends[code] += 1
+        stored = (folder / "release-0").exists()
+        assert stored or not drawn, "a release that was drawn is there"
+        drawn = stored
+        if code == FINISHED:
+            return met, ends
+        met += 1
+        if code == SPENT:  # the noise was drawn and lost: it counts, and is not made good
+            assert not drawn
+            assert draws_of(folder) == 1
+            return met, ends
+        if met >= left:
+            run(folder)
+            return met, ends
+
+
+def run_chains(tmp_path, uninterrupted, kills, seed):
+    rng, met, chains, ended, ends = random.Random(seed), 0, 0, 0, Counter()
+    while met < kills:
+        folder = tmp_path / f"study-{chains}"
+        os.environ["MOC_LEDGER"] = str(tmp_path / f"ledger-{chains}.jsonl")
+        more, how = kill_until_finished(folder, rng, kills - met)
+        met, ends, chains = met + more, ends + how, chains + 1
+        if draws_of(folder) == 1 and (folder / "release-0").exists():
+            ended += 1
+            assert doubled(folder) == []
+            found = outcome(folder)
+            for name, value in uninterrupted.items():
+                if name not in ("trials", "sets"):
+                    assert found[name] == value, name
+            assert found["trials"] == uninterrupted["trials"]
+            assert found["sets"] == uninterrupted["sets"]
+    assert ended > chains / 2
+    assert min(ends[-signal.SIGKILL], ends[STOPPED]) > kills / 8
+
+
+def test_hundreds_of_signals_change_nothing(tmp_path, uninterrupted, monkeypatch):
+    monkeypatch.setenv("MOC_LEDGER", "")
+    run_chains(tmp_path, uninterrupted, 200, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_thousand_signals_change_nothing(tmp_path, uninterrupted, monkeypatch):
+    monkeypatch.setenv("MOC_LEDGER", "")
+    run_chains(tmp_path, uninterrupted, 1000, seed=1)

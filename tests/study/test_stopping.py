@@ -1,0 +1,127 @@
+"""Being stopped: what is being written is finished, workers leave, and a sentence says how on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tiny import TINY
+
+from moc.study.stopping import Stopped, signals_held, stoppable
+
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+from moc import cli
+from moc.study import config
+
+if __name__ == "__main__":
+    tables = json.loads(sys.argv[1])
+    config.load_config = lambda *_, **__: config.parse_config(tables, where="test")
+    sys.argv[1:] = ["study", "x.toml", "--no-mlflow", "--runs", sys.argv[2]]
+    cli.main()
+"""
+
+
+def test_a_signal_waits_until_what_is_being_written_is_written():
+    done = []
+
+    def write():
+        with stoppable(), signals_held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("written")
+
+    with pytest.raises(Stopped) as caught:
+        write()
+    assert done == ["written"]
+    assert caught.value.number == signal.SIGTERM
+
+
+def test_an_ignored_signal_stays_ignored_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    known = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stoppable():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) is not before
+    finally:
+        signal.signal(signal.SIGHUP, known)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_in_a_thread_nothing_changes():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def look():
+        with stoppable():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def alive(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid):
+    """Processes that a process has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(one) for one in found.read_text().split()]
+
+
+def read(path):
+    return path.read_bytes() if path.exists() else b""
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_no_worker_outlives_its_study_and_the_command_says_how_to_go_on(tmp_path, number):
+    tables = {
+        **TINY,
+        "executor": {"kind": "local", "workers": 2},
+        "evaluate": {**TINY["evaluate"], "replicates": 200, "report_replicates": 0},
+    }
+    path, ledger = tmp_path / "program.py", tmp_path / "runs" / "tiny" / "study.jsonl"
+    path.write_text(PROGRAM)
+    study = subprocess.Popen(
+        [sys.executable, str(path), json.dumps(tables), str(tmp_path / "runs")],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: study.poll() is not None or b'"condensed"' in read(ledger))
+    workers = children(study.pid)
+    assert len(workers) >= 2
+    if number == signal.SIGINT:
+        os.killpg(study.pid, number)  # as a terminal does
+    else:
+        study.send_signal(number)
+    errors = study.communicate(timeout=60)[1]
+    wait_for(lambda: not any(map(alive, workers)), seconds=20)
+    assert "Traceback" not in errors
+    if number == signal.SIGKILL:
+        assert study.returncode == -number
+    else:
+        assert study.returncode == 128 + number
+        assert errors.splitlines()[-1] == (
+            "moc: stopped; the same command takes a study up where it was left."
+        )
