@@ -9,6 +9,7 @@ from errno import (
     EACCES,
     EDQUOT,
     EEXIST,
+    EFBIG,
     EISDIR,
     ENAMETOOLONG,
     ENOSPC,
@@ -26,6 +27,7 @@ from moc.commands.register import register
 from moc.errors import MocError, StudyError
 from moc.memory import keep_freed_memory
 from moc.streams import speak_plainly
+from moc.study.stopping import Stopped
 
 # Idle threads of small tensor operations should sleep: spinning, they starve their neighbours.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -356,8 +358,17 @@ def ui(
         raise typer.Exit(0) from None
 
 
-_PLACES = (EACCES, EPERM, EROFS, ENOTDIR, EISDIR, EEXIST, ENOSPC, EDQUOT, ENAMETOOLONG)
+_PLACES = (EACCES, EPERM, EROFS, ENOTDIR, EISDIR, EEXIST, ENAMETOOLONG)
 """What is wrong with a place that the user named, and not with moc."""
+
+
+_FULL = (ENOSPC, EDQUOT, EFBIG)
+
+
+def _full(error: OSError) -> str:
+    """What to do about a disk that is full."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}. Make room, and the same command takes a study up."
 
 
 def main() -> None:
@@ -369,14 +380,17 @@ def main() -> None:
     except MocError as error:
         typer.echo(f"moc: {error}", err=True)
         sys.exit(2)
+    except (Stopped, KeyboardInterrupt) as stop:
+        typer.echo("moc: stopped; the same command takes a study up where it was left.", err=True)
+        sys.exit(128 + getattr(stop, "number", SIGINT))
     except OSError as error:
+        if error.errno in _FULL:
+            typer.echo(f"moc: {_full(error)}", err=True)
+            sys.exit(2)
         if error.errno not in _PLACES or error.filename is None:
             raise
         typer.echo(f"moc: {error.filename}: {error.strerror}. Name another place.", err=True)
         sys.exit(2)
-    except KeyboardInterrupt as stop:
-        typer.echo("moc: stopped; the same command takes a study up where it was left.", err=True)
-        sys.exit(128 + getattr(stop, "number", SIGINT))
 
 
 def _limit(text: str) -> tuple[str, float]:

@@ -12,8 +12,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals by which a person or a system asks a study to stop."""
 
 
-class Stopped(KeyboardInterrupt):
-    """A study was asked to stop, by Ctrl-C or a signal.
+class Stopped(BaseException):
+    """A study was asked to stop, by Ctrl-C or a signal. No error: nothing on the way catches it.
 
     Attributes:
         number: The signal.
