@@ -247,8 +247,9 @@ def export(
     """Write a trial's synthetic set with a card that says what is guaranteed and what is not."""
     record = _read(study, runs)
     if trial not in {t.number for t in record.trials}:
-        known = ", ".join(str(t.number) for t in record.trials) or "none"
-        raise StudyError(f"{record.name} has no finished trial {trial}; it has: {known}.")
+        failed = f" ({len(record.failed)} of them failed)" if record.failed else ""
+        last = len(record.trials) + len(record.failed) - 1
+        raise StudyError(f"{record.name} has trials 0 to {last}{failed}, not {trial}.")
     _export(record, trial, out, format=form, pngs=png, force=force)
 
 

@@ -7,8 +7,10 @@ n-th step that writes.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import resource
 import signal
 import sys
 import traceback
@@ -98,22 +100,45 @@ def run_killed(folder: Path, step: int, number: int, seed: int) -> int:
 
     That of a process that was killed is the signal, negative.
     """
+    return run_apart(lambda: _plant(step, number, random.Random(seed)), lambda: run(folder))
+
+
+def run_apart(plant, do) -> int:
+    """Do something in a process of its own, once something was planted; gives its exit code."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = WRONG
     try:
-        _plant(step, number, random.Random(seed))
-        run(folder)
+        plant()
+        do()
         code = FINISHED
     except Stopped:
         code = STOPPED
     except BudgetExceededError:
         code = SPENT
+    except OSError as error:
+        code = error.errno if error.filename or error.errno == errno.EFBIG else WRONG
     except BaseException:  # noqa: BLE001 - it is told by the exit code
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def full_disk(size: int) -> None:
+    """Let no file of this process grow beyond so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def read_only(folder: Path) -> None:
+    """Let this process write nothing in a folder."""
+
+    def hook(event, arguments):
+        opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & 0o3
+        if (opened or event in _WRITES) and str(arguments[0]).startswith(str(folder)):
+            raise OSError(errno.EROFS, "Read-only file system", str(arguments[0]))
+
+    sys.addaudithook(hook)
 
 
 def _plant(step: int, number: int, rng: random.Random) -> None:

@@ -1,7 +1,9 @@
 """A study that meets signals at whatever step writes loses nothing, and does nothing twice."""
 
+import errno
 import os
 import random
+import shutil
 import signal
 from collections import Counter
 
@@ -13,10 +15,16 @@ from fast_trials import (
     doubled,
     draws_of,
     fake,
+    full_disk,
     outcome,
+    read_only,
     run,
+    run_apart,
     run_killed,
 )
+from ledgers import read_events, write_events
+
+from moc.study.store import read_study
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ENDS = {-signal.SIGKILL, FINISHED, SPENT, STOPPED}
@@ -76,6 +84,43 @@ def run_chains(tmp_path, uninterrupted, kills, seed):
 def test_hundreds_of_signals_change_nothing(tmp_path, uninterrupted, monkeypatch):
     monkeypatch.setenv("MOC_LEDGER", "")
     run_chains(tmp_path, uninterrupted, 200, seed=0)
+
+
+def begun(tmp_path, name):
+    """A copy of the study as it was when its release was drawn, and no more."""
+    folder = tmp_path / name
+    shutil.copytree(tmp_path / "whole", folder)
+    write_events(folder, read_events(folder)[:1])
+    for part in ("sets", "curves"):
+        shutil.rmtree(folder / part)
+    return folder
+
+
+def test_a_disk_that_is_full_at_any_size_of_a_file_loses_nothing(tmp_path, uninterrupted):
+    for size in (600, 2500, 4000, 7000, 9000):
+        folder = begun(tmp_path, f"full-{size}")
+        code = run_apart(lambda size=size: full_disk(size), lambda folder=folder: run(folder))
+        assert code == errno.EFBIG
+        read_study(folder)
+        run(folder)
+        assert outcome(folder) == uninterrupted
+        assert doubled(folder) == []
+
+
+def test_a_folder_that_cannot_be_written_is_read_and_a_study_in_it_named(tmp_path, uninterrupted):
+    folder = begun(tmp_path, "fixed")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert run_apart(lambda: read_only(folder), lambda: read_study(folder)) == FINISHED
+    assert run_apart(lambda: read_only(folder), lambda: run(folder)) == errno.EROFS
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_was_moved_while_the_study_rests_goes_on(tmp_path, uninterrupted):
+    folder = begun(tmp_path, "here")
+    run_killed(folder, 60, signal.SIGKILL, 0)
+    moved = folder.rename(tmp_path / "there")
+    run(moved)
+    assert outcome(moved) == uninterrupted
 
 
 @pytest.mark.slow
