@@ -1,8 +1,8 @@
 """How long studies of many stored trials take: to resume, to read, and to write their report.
 
-python tests/benchmarks/many_trials.py [TRIALS ...]     (200 and 2000 if left out)
+PYTHONPATH=.:tests python tests/benchmarks/many_trials.py [TRIALS ...]  (200 and 2000 if left out)
 
-Trials are fake, all else is real: see `tests/study/fast_trials.py`.
+Trials are fake, all else is real: see `tests/fast_trials.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "study")]
 
 import pytest
 import torch
@@ -32,27 +30,31 @@ def timed(what: str, do: Callable[[], object]) -> None:
     print(f"  {what:<50} {time.perf_counter() - start:7.2f} s", flush=True)
 
 
+def measure(count: int, place: Path) -> None:
+    """Measure a study of so many trials."""
+    os.environ["MOC_LEDGER"] = str(place / "ledger.jsonl")
+    folder, page = place / "study", place / "report.html"
+    search = {"trials": count, "batch": max(count // 5, 2), "engine": "sobol"}
+    tables = {**TABLES, "search": search}
+    print(f"{count} trials")
+    timed("the whole study, of fake trials", lambda: run(folder, tables))
+    events = read_events(folder)
+    scored = [k for k, event in enumerate(events) if event["event"] == "scored"]
+    write_events(folder, events[: scored[-1]])
+    timed("resume, with the last trial to score", lambda: run(folder, tables))
+    timed("read: front, probabilities, hypervolume", lambda: read_study(folder))
+    study = read_study(folder)
+    timed("write the report", lambda: write_page(study, page))
+    print(f"  {'size of the report':<50} {page.stat().st_size / 1e6:7.1f} MB")
+
+
 def main(counts: list[int]) -> None:
     """Measure studies of so many trials."""
     torch.set_num_threads(1)
     fake(pytest.MonkeyPatch())
     for count in counts:
-        search = {"trials": count, "batch": max(count // 5, 2), "engine": "sobol"}
-        tables = {**TABLES, "search": search}
         with tempfile.TemporaryDirectory() as place:
-            os.environ["MOC_LEDGER"] = str(Path(place) / "ledger.jsonl")
-            folder = Path(place) / "study"
-            print(f"{count} trials")
-            timed("the whole study, of fake trials", lambda: run(folder, tables))
-            events = read_events(folder)
-            scored = [k for k, event in enumerate(events) if event["event"] == "scored"]
-            write_events(folder, events[: scored[-1]])
-            timed("resume, with the last trial to score", lambda: run(folder, tables))
-            timed("read: front, probabilities, hypervolume", lambda: read_study(folder))
-            study = read_study(folder)
-            page = Path(place) / "report.html"
-            timed("write the report", lambda: write_page(study, page))
-            print(f"  {'size of the report':<50} {page.stat().st_size / 1e6:7.1f} MB")
+            measure(count, Path(place))
 
 
 if __name__ == "__main__":
