@@ -29,6 +29,7 @@ from moc.study.executors.local import Local
 from moc.study.reporter import Silent
 
 _BATCH, _ATTACK = 64, 2  # records and steps of an attack, at most
+_TEACHER = 10  # steps of a teacher, at most: what learns far too fast diverges in these
 
 _BESIDE = 30  # sets beside the trials: control sets of curves, baselines, later choices
 _SPARE = 20_000_000  # bytes for all else: ledgers, teachers, the page
@@ -91,9 +92,10 @@ def _require_space(context: StudyContext) -> None:
 
 
 def in_miniature(config: StudyConfig) -> StudyConfig:
-    """The same study with as little of everything as there can be: a step, a network, a trial."""
+    """The same study with as little of everything as there can be: a network, a trial."""
     condense, search = {"images_per_class": 1, "steps": 1}, {"trials": 1, "batch": 1}
-    teacher = {"count": 1, "steps": 1, "batch": min(config.teacher.batch, _BATCH)}
+    teacher = {"count": 1, "steps": min(config.teacher.steps, _TEACHER)}
+    teacher |= {"batch": min(config.teacher.batch, _BATCH)}
     rounds = [_with(one, count=len(one.networks or (None,))) for one in config.rounds]
     first = config.privacy and config.privacy.epsilons[:1]
     privacy = config.privacy and _with(config.privacy, epsilons=first, ledger=None)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from moc.networks.network import Ensembles, Network, build
+from moc.errors import StudyError
+from moc.networks.network import Ensembles, Network, build, finite_weights
 from moc.networks.train import train_teachers
 from moc.privacy.disk import sync
 
@@ -22,6 +23,9 @@ def robust_teachers(context: StudyContext) -> Ensembles:
 
     Files are named after what the teachers were made from, the rung of the release among it; they
     are their owner's alone, as those of an open study saw records of T.
+
+    Raises:
+        StudyError: If their training diverged.
     """
     evidence, groups = context.evidence, []
     for rung in range(context.rungs):
@@ -41,6 +45,11 @@ def robust_teachers(context: StudyContext) -> Ensembles:
                     threat=context.config.threat,
                     seed=context.seed,
                     progress=tell,
+                )
+            if not all(map(finite_weights, group)):
+                raise StudyError(
+                    f"A robust teacher diverged: its weights are infinite or no numbers (NaN). "
+                    f"Give [teacher] a smaller lr than {context.config.teacher.lr:g}."
                 )
             for one, path in zip(group, paths, strict=True):
                 _save(one, path)

@@ -30,6 +30,14 @@ pytestmark = pytest.mark.usefixtures("dry_runs")
 PIXELS, LABELS = load_digits(return_X_y=True)
 INF, NAN = math.inf, math.nan
 
+_ADVERSARIAL = {**TINY["objectives"]["robust_error"]["adversarial"], "targets": "teachers"}
+TEACHERS = {
+    **PRIVATE,
+    "objectives": {"error": {}, "robust_error": {"adversarial": _ADVERSARIAL}},
+    "teacher": {**TINY["teacher"], "steps": 30},
+}
+"""A study that has robust teachers."""
+
 WRONG: list[tuple[dict[str, Any], str, object, str]] = [
     # the study, a key of its file, a value that cannot work, the words
     (TINY, "seed", -1, "seed"),
@@ -54,6 +62,7 @@ WRONG: list[tuple[dict[str, Any], str, object, str]] = [
     (PRIVATE, "threat", {"eps": 8.0, "norm": "L2"}, "Divide grey levels by 255"),
     (TINY, "threat", {"eps": 128.0, "norm": "L2"}, "less than 8 expected.*grey levels"),
     (PRIVATE, "condense.lr", INF, "condense.lr: .*finite"),
+    (TEACHERS, "teacher.lr", 1000.0, r"Nothing was read.*teacher diverged.*\(NaN\).*than 1000"),
     (PRIVATE, "teacher.lr", NAN, "teacher.lr: .*finite"),
     (TINY, "objectives.error.discrepancy", {"kind": "ridge-risk", "ridge": INF}, "finite"),
     (TINY, "condense.decoder", {"multi_formation": 16}, "at least as many pixels a side"),
@@ -180,7 +189,7 @@ def test_what_was_begun_is_not_tried_out_again(tmp_path, monkeypatch):
 def test_a_miniature_keeps_what_is_done_and_does_it_once():
     config = parse_config(PRIVATE, where="test")
     small = in_miniature(config)
-    assert (small.condense.steps, small.search.trials, small.teacher.steps) == (1, 1, 1)
+    assert (small.condense.steps, small.search.trials, small.teacher.steps) == (1, 1, 3)
     assert (small.evaluate.replicates, small.evaluate.protocol.epochs) == (1, 1)
     assert small.objectives == config.objectives
     assert small.search.engine == config.search.engine
