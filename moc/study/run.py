@@ -72,6 +72,7 @@ def run_study(
                 if not known:
                     shutil.rmtree(folder)
                 raise
+            folder.chmod(0o700)  # one that was there before may be open to others
             write_settings(config, folder)
             if not finished:
                 with Worklist(context) as work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -153,12 +154,13 @@ def test_a_study_that_failed_leaves_nothing_that_refuses_the_corrected_one(
     monkeypatch.setenv("MOC_LEDGER", str(tmp_path / "ledger"))
     broken = with_value(base, "condense.decoder", {"multi_formation": 16})
     broken = with_value(broken, "evidence.images_per_class", 600) if base is PRIVATE else broken
-    (tmp_path / "study").mkdir()
+    (tmp_path / "study").mkdir(mode=0o755)
     with pytest.raises(MocError, match="smaller factor"):
         run_study(parse_config(broken, where="test"), tmp_path / "study")
     assert not (tmp_path / "ledger").exists()
     tables = {**base, "search": {"trials": 1, "batch": 1, "engine": "sobol"}}
     assert run_study(parse_config(tables, where="test"), tmp_path / "study").complete
+    assert stat.S_IMODE((tmp_path / "study").stat().st_mode) == 0o700
 
 
 def test_a_failure_inside_a_library_is_a_sentence_and_nothing_is_drawn(tmp_path, monkeypatch):
