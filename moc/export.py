@@ -257,8 +257,7 @@ def _settings(study: StudyRecord) -> dict[str, Any]:
     for key in ("source", "public_source"):
         data[key] = data[key] and {"kind": data[key]["kind"]}
     privacy = study.config["privacy"]
-    kept = privacy and {key: value for key, value in privacy.items() if key != "ledger"}
-    return {**study.config, "data": data, "privacy": kept}
+    return {**study.config, "data": data, "privacy": privacy and {**privacy, "ledger": None}}
 
 
 def _both(scores: Scores, report: Scores | None) -> dict[str, dict[str, list[float | None]] | None]:

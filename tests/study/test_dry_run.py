@@ -72,7 +72,7 @@ WRONG: list[tuple[dict[str, Any], str, object, str]] = [
         PRIVATE,
         "rounds",
         [{"networks": ["convnet2-w8", "mlp2-w16"], "count": 2}],
-        "Nothing was read or spent.*same number of features",
+        "need the same number of features",
     ),
 ]
 
