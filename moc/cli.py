@@ -369,7 +369,7 @@ _FULL = (ENOSPC, EDQUOT, EFBIG)
 def _full(error: OSError) -> str:
     """What to do about a disk that is full."""
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}. Make room, and the same command takes a study up."
+    return f"{where}{error.strerror}. Make room, and type the same again."
 
 
 def main() -> None:

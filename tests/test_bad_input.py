@@ -216,7 +216,7 @@ def test_a_full_disk(home, monkeypatch, capsys):
     monkeypatch.setattr(export, "write_for_strangers", full)
     before = files(home)
     words = refused(("export", "0", "out", "tiny"), monkeypatch, capsys)
-    assert words == "out: No space left on device. Name another place."
+    assert words == "out: No space left on device. Make room, and type the same again."
     assert files(home) == before
 
 

@@ -30,7 +30,7 @@ class Method(BaseModel):
         study: Entries of a study file.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str
     title: str
     paper: str

@@ -73,7 +73,8 @@ def test_a_run_measures_every_cell_once_and_a_killed_one_goes_on(tmp_path, capsy
         assert f"\n| {row} |" in first
     assert "| transfer to | linear clean | linear 0.1 fast |" in first
     assert "| adversarial training on S | convnet2-w32 clean | convnet2-w32 0.1 fast |" in first
-    assert "within Linf 8/255 and 0.1: fast (pgd-ce-20, pgd-margin-20, square-100; 12" in first
+    suite = "fast (fgsm-1, pgd-ce-20, pgd-margin-20, square-100; 12"
+    assert f"within Linf 8/255 and 0.1: {suite}" in first
 
     main(["--out", out, *QUICK, *extra])
     again = capsys.readouterr()

@@ -25,6 +25,7 @@ from moc.study.context import StudyContext
 from moc.study.dry_run import in_miniature, needed_space
 from moc.study.reporter import Silent
 from moc.study.run import check_study, run_study, start_afresh
+from moc.study.settings import write_settings
 
 pytestmark = pytest.mark.usefixtures("dry_runs")
 
@@ -200,19 +201,19 @@ def test_a_miniature_keeps_what_is_done_and_does_it_once():
 
 
 def test_what_was_paid_for_and_never_drawn_refuses_no_other_settings(tmp_path):
-    folder = tmp_path / "study"
+    folder, config = tmp_path / "study", parse_config(PRIVATE, where="test")
     ledger = Ledger(Budget(epsilon=8.0), path=folder / "privacy.jsonl")
     access = Access(
         key="release/0", data="train", purpose="p", kind="gaussian", ladder=(1.0,), sensitivity=1.0
     )
     ledger.reserve(access)
-    (folder / "config.json").write_text('{"seed": 7, "privacy": {}}')
+    write_settings(config, folder)
     start_afresh(folder)
     assert not list(folder.glob("*.json*"))
     ledger = Ledger(Budget(epsilon=8.0), path=folder / "privacy.jsonl")
     ledger.reserve(access)
     ledger.begin("release/0")
-    (folder / "config.json").write_text('{"seed": 7, "privacy": {}}')
+    write_settings(config, folder)
     start_afresh(folder)
     assert len(list(folder.glob("*.json*"))) == 2, "noise may have been drawn: it counts"
 

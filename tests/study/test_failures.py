@@ -180,12 +180,16 @@ def test_what_a_job_refuses_for_other_reasons_ends_the_study():
 
 
 @pytest.mark.parametrize(
-    ("table", "words"), [("condense", "without overflow"), ("teacher", "no longer finite")]
+    ("table", "words"),
+    [
+        ("condense", "Every trial has failed.*without overflow"),
+        ("teacher", "A robust teacher diverged"),
+    ],
 )
 def test_what_explodes_is_found_out(tmp_path, table, words):
     lr = {"condense": 1e38, "teacher": 1e30}[table]
     robust = {**TINY["objectives"]["robust_error"]["adversarial"], "targets": "teachers"}
     objectives = {"error": {}, "robust_error": {"adversarial": robust}}
     tables = {**QUICK, "objectives": objectives, table: {**TINY[table], "lr": lr}}
-    with pytest.raises(StudyError, match=rf"Every trial has failed.*{words}"):
+    with pytest.raises(StudyError, match=words):
         study_of(tables, tmp_path / "study")

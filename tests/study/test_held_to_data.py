@@ -28,7 +28,7 @@ def tables_of(path, base):
     data["declared"] = {"count": 700, "classes": 10}
     tables = {**base, "data": data, "search": SEARCH}
     if "privacy" in base:
-        ledger = str(path.with_name("patients-ledger.jsonl"))
+        ledger = base["privacy"].get("ledger") or str(path.with_name("patients-ledger.jsonl"))
         tables["privacy"] = {**base["privacy"], "ledger": ledger}
     return tables
 

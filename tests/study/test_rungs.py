@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tiny import PRIVATE, TINY
 
 from moc.export import export_set
+from moc.privacy.release import _SUM, _digest
 from moc.study.closing import Closing
 from moc.study.config import parse_config
 from moc.study.run import run_study
@@ -89,7 +90,8 @@ def with_another_rung_0(folder, other):
     path = other / "release-0" / "rung-0.safetensors"
     with safe_open(path, framework="pt") as file:
         claim = file.metadata()
-    save_file({name: block + 2**21 for name, block in load_file(path).items()}, path, claim)
+    blocks = {name: block + 2**21 for name, block in load_file(path).items()}
+    save_file(blocks, path, {**claim, _SUM: _digest(blocks)})
     return other
 
 
