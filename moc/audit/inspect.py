@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from moc.data.declared import DataInfo
 from moc.data.sources import SOURCES, Source
@@ -26,6 +26,7 @@ FOR_THE_OWNER = (
 )
 _LARGEST = 1000
 """Held-out records to propose at most."""
+_SIDE, _PART = 8, 4096  # pixels of a coarse image; records at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Inspection:
         counts: Records of every class, by section.
         span: Smallest and largest value, in [0, 1].
         copies: Records that repeat one before them, by section, in it or a section before it.
+        near: Further records that are nearly one before them, likewise: at least so many.
         examples: Up to ten records of every class of the train section.
     """
 
@@ -48,6 +50,7 @@ class Inspection:
     counts: dict[Section, tuple[int, ...]]
     span: tuple[float, float]
     copies: dict[Section, int]
+    near: dict[Section, int]
     examples: SyntheticSet
 
     def describe(self) -> list[str]:
@@ -60,9 +63,14 @@ class Inspection:
         ]
         for section, counts in self.counts.items():
             again = f", {n} of them copies of others" if (n := self.copies[section]) else ""
-            lines.append(f"{section}: {sum(counts)} records{again}")
+            near = f", {n} or more nearly so" if (n := self.near[section]) else ""
+            lines.append(f"{section}: {sum(counts)} records{again}{near}")
             pairs = zip(self.info.classes, counts, strict=True)
             lines.append("  " + ", ".join(f"{name}: {count}" for name, count in pairs))
+        if any((*self.copies.values(), *self.near.values())):
+            lines.append(
+                "k records of one person cost up to k times epsilon: leave out what repeats them."
+            )
         if self.told:
             lines.append(
                 "The bounds, words or sizes below were read off the records: a private study needs "
@@ -125,12 +133,11 @@ def inspect(source: Source) -> Inspection:
         ledger.own(name, told.load(name))
         access = Access(key=name, data=name, purpose="inspection by the owner", kind="open")
         records[name] = ledger.read(access)
-    info, seen = ledger.info("train"), Counter[bytes]()
-    copies = dict[Section, int]()
+    info = ledger.info("train")
+    copies, near = dict[Section, int](), dict[Section, int]()
+    seen, coarse = set[bytes](), set[bytes]()
     for name, held in records.items():
-        before = len(seen)
-        seen.update(record_digests(held))
-        copies[name] = len(held.y) - (len(seen) - before)
+        copies[name], near[name] = _repeated(held, seen, coarse)
     edges = [as_unit(edge) for held in records.values() for edge in held.x.aminmax()]
     return Inspection(
         source=told,
@@ -139,8 +146,38 @@ def inspect(source: Source) -> Inspection:
         counts={n: _counts(held, info) for n, held in records.items()},
         span=(float(min(edges)), float(max(edges))),
         copies=copies,
+        near=near,
         examples=_examples(records["train"], info),
     )
+
+
+def _repeated(records: Records, seen: set[bytes], coarse: set[bytes]) -> tuple[int, int]:
+    """Copies of records that were seen, and others that are one of these on a coarse grid."""
+    copies = near = 0
+    for digest, keys in zip(record_digests(records), _coarse(records), strict=True):
+        if digest in seen:
+            copies += 1
+        elif not coarse.isdisjoint(keys):
+            near += 1
+        seen.add(digest)
+        coarse.update(keys)
+    return copies, near
+
+
+def _coarse(records: Records) -> Iterator[tuple[bytes, bytes]]:
+    """Each record on two grids, half a step apart: images of at most 8 x 8 pixels, in 16 steps.
+
+    Two that differ by little share one of them, mostly; what differs by a step shares none.
+    """
+    for part in records.x.split(_PART):
+        x = as_unit(part)
+        if x.dim() == 4:
+            height, width = (min(side, _SIDE) for side in x.shape[2:])
+            x = F.adaptive_avg_pool2d(x, (height, width))
+        steps = 16 if x.dim() == 4 else 256
+        grids = [(x * steps + shift).floor().short().flatten(1) for shift in (0.0, 0.5)]
+        for first, second in zip(*grids, strict=True):
+            yield b"0" + first.numpy().tobytes(), b"1" + second.numpy().tobytes()
 
 
 def _counts(records: Records, info: DataInfo) -> tuple[int, ...]:

@@ -97,11 +97,25 @@ def test_counts_range_and_copies_are_those_of_the_records(tmp_path):
     lines = found.describe()
     assert "images (channels x height x width) of 1 x 5 x 5" in lines[0]
     assert lines[1:4] == [
-        "train: 16 records, 2 of them copies of others",
+        "train: 16 records, 2 of them copies of others, 1 or more nearly so",
         "  0: 10, 1: 6",
         lines[3],
     ]
     assert found.examples.labels.sum(0).tolist() == [10, 6]
+
+
+def test_records_that_are_nearly_others_are_counted_and_different_ones_are_not(tmp_path):
+    x = RNG.integers(40, 200, (40, 12, 12), dtype=np.uint8)
+    nearly = np.clip(x[:10].astype(int) + RNG.integers(-1, 2, (10, 12, 12)), 0, 255)
+    y = np.arange(40) % 2
+    path = archive(
+        tmp_path / "a.npz", x_train=x, y_train=y, x_test=nearly.astype(np.uint8), y_test=y[:10]
+    )
+    found = inspect(guess(path))
+    assert found.copies == {"train": 0, "test": 0}
+    assert found.near["train"] == 0
+    assert 1 <= found.near["test"] <= 10
+    assert any("up to k times epsilon" in line for line in found.describe())
 
 
 def test_what_no_source_reads_is_said(tmp_path):
