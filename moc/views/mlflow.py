@@ -239,6 +239,7 @@ def _study(study: StudyRecord) -> Entry:
             KIND: "study",
             "moc.study": study.name,
             "moc.trials": str(len(study.trials)),
+            "moc.failed": str(len(study.failed)),
             "moc.complete": str(study.complete).lower(),
             _NOTE: note[:8000],
         },

@@ -25,7 +25,7 @@ from moc.views.colours import BASELINE, GREY, INK, rung_colours
 from moc.views.contact_sheet import contact_sheet
 from moc.views.dial import dial_data, dial_section
 from moc.views.figures import axes_of
-from moc.views.recipes import belief_section, recipes_section
+from moc.views.recipes import belief_section, failed_section, recipes_section
 from moc.views.robustness import curve_section, masking_section, protocol_section
 from moc.views.words import (
     NOT_PROMISED,
@@ -65,6 +65,7 @@ def write_page(study: StudyRecord, path: Path) -> Path:
         "masking": masking_section(study),
         "recipes": recipes_section(study),
         "belief": belief_section(study),
+        "failed": failed_section(study),
         "privacy": _privacy(study),
         # No value may end the script element that holds it.
         "data": json.dumps(_data(study), allow_nan=False).replace("<", "\\u003c"),

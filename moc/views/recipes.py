@@ -1,4 +1,4 @@
-"""The sections of the page on recipes side by side, and on whether losses can be believed."""
+"""The sections of the page on recipes, on trials that failed, and on whether losses tell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 
 from moc.study.belief import Belief, beliefs
-from moc.study.records import StudyRecord, Trial
+from moc.study.records import StudyRecord, Trial, trial_name
 from moc.views.figures import recipes_figure, short_recipe, trials_by_recipe
 from moc.views.tables import plain_table
 
@@ -59,6 +59,18 @@ def belief_section(study: StudyRecord) -> str:
         '<section class="card"><h2>Can the losses be believed?</h2><p class="hint">Condensation '
         "sees losses, not scores. +1: a loss ranks sets as networks trained on them do; about 0: "
         f"it says nothing about them.</p>{table}</section>"
+    )
+
+
+def failed_section(study: StudyRecord) -> str:
+    """Trials that have no scores, and why; empty where none has failed."""
+    if not study.failed:
+        return ""
+    rows = [(trial_name(one.number), one.stage, html.escape(one.cause)) for one in study.failed]
+    table = plain_table(("trial", "failed in", "because"), rows, "Trials that have failed")
+    return (
+        '<section class="card open"><h2>Trials that have failed</h2><p class="hint">No engine was '
+        f"told of them, and nothing here shows them.</p>{table}</section>"
     )
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from moc.data.storage import load_set
 from moc.errors import DataError
+from moc.study.attempts import Failed
 from moc.views.contact_sheet import contact_sheet
 from moc.views.page import write_page
 
@@ -139,3 +140,13 @@ def test_a_missing_set_is_named(tmp_path):
     (tmp_path / study.trials[1].set_path).unlink()
     with pytest.raises(DataError, match="trial-001"):
         write_page(study, tmp_path / "report.html")
+
+
+def test_trials_that_failed_are_named_with_their_cause(tmp_path):
+    study = fake_study(tmp_path)
+    assert "Trials that have failed" not in own_text(write_page(study, tmp_path / "a.html"))
+    failed = (Failed(number=31, stage="scoring", cause="out of memory <twice>"),)
+    text = own_text(write_page(replace(study, failed=failed), tmp_path / "b.html"))
+    section = text[text.index("Trials that have failed") :][:900]
+    for part in ("trial-031", "scoring", "out of memory &lt;twice&gt;"):
+        assert part in section
