@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from errno import (
     EACCES,
     EDQUOT,
@@ -376,6 +377,8 @@ def main() -> None:
     """Run the command line; whatever the user can mend is one message and exit code 2."""
     keep_freed_memory()
     speak_plainly()
+    # `moc.study.expected` says why; there it is said for one thread, and views have their own.
+    warnings.filterwarnings("ignore", message="The optimal value found for dimension")
     try:
         app(prog_name="moc")
     except MocError as error:

@@ -94,7 +94,9 @@ class Console(Reporter):
 
     @override
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False)
+        # A log has whole lines; a terminal wraps them at words.
+        whole = not self._console.is_terminal
+        self._console.print(line, highlight=False, soft_wrap=whole)
 
     @override
     @contextmanager

@@ -105,7 +105,7 @@ def _label_axes(axes: Axes, x: Objective, y: Objective) -> None:
     axes.set_ylabel(f"← better      {y.words} on held-out records")
     for axis, objective in ((axes.xaxis, x), (axes.yaxis, y)):
         if objective.unit == "share":
-            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axis.set_major_formatter(PercentFormatter(1.0))
 
 
 def hypervolume_figure(study: StudyRecord) -> Figure:
