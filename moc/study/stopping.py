@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import current_thread, main_thread
 from types import FrameType
 
@@ -43,18 +44,45 @@ def stoppable() -> Iterator[None]:
             signal.signal(one, handler)
 
 
+@dataclass
+class _Hold:
+    """How many writings go on in the main thread, and the signal that waits for their end."""
+
+    depth: int = 0
+    waiting: int | None = None
+
+
+_HOLD = _Hold()
+
+
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Put signals that ask for an end off until what is being written is written."""
+    """Put signals that ask for an end off until what is being written is written.
+
+    Blocking them does for this thread only: one that another thread takes reaches the handler of
+    the main thread all the same, which waits then.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    _HOLD.depth += 1
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _HOLD.depth -= 1
+        number = _HOLD.waiting
+        if number is not None and not _HOLD.depth:
+            _HOLD.waiting = None
+            _stop(number, None)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Ask for an end, once: a second signal ends the process at once."""
     del frame
+    if _HOLD.depth:
+        _HOLD.waiting = number
+        return
     signal.signal(number, signal.SIG_DFL)
     raise Stopped(number)

@@ -36,11 +36,11 @@ def test_every_study_file_that_ships_is_valid_under_every_profile(path):
         assert again == config
 
 
-def test_the_default_study_has_three_rungs_or_more_and_at_least_24_trials():
+def test_the_default_study_has_three_rungs_or_more_and_at_least_20_trials():
     config = load_config(STUDIES / "digits.toml")
     assert config.privacy is not None
     assert len(config.privacy.epsilons) >= 3
-    assert config.planned_trials >= 24
+    assert config.planned_trials >= 20
     assert config.condense.images_per_class == 10
 
 

@@ -42,6 +42,28 @@ def test_a_signal_waits_until_what_is_being_written_is_written():
     assert caught.value.number == signal.SIGTERM
 
 
+def test_a_signal_that_another_thread_takes_waits_too():
+    """The handler runs in the main thread, whoever took the signal, masked there or not."""
+    done, number = [], signal.SIGTERM
+
+    def take():  # a thread starts with the mask of the one that started it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+        signal.pthread_kill(threading.get_ident(), number)
+
+    def write():
+        with stoppable(), signals_held():
+            taker = threading.Thread(target=take)
+            taker.start()
+            taker.join()
+            for _ in range(1000):  # long enough for the handler to run
+                pass
+            done.append("written")
+
+    with pytest.raises(Stopped):
+        write()
+    assert done == ["written"]
+
+
 def test_an_ignored_signal_stays_ignored_and_handlers_come_back():
     before = signal.getsignal(signal.SIGTERM)
     known = signal.signal(signal.SIGHUP, signal.SIG_IGN)
