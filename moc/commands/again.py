@@ -20,6 +20,7 @@ from moc.study.config import StudyConfig, load_config, parse_config
 from moc.study.context import StudyContext, budget_of, threads_of
 from moc.study.division import parts_of, public_parts
 from moc.study.reporter import Reporter
+from moc.study.settings import read_settings
 from moc.study.worklist import network_seeds
 
 _AGAIN = 400_000
@@ -120,7 +121,7 @@ def _config(card: Mapping[str, Any], study: Path | None, runs: Path) -> StudyCon
     if study is not None:
         data = load_config(study).data.model_dump(mode="json")
     elif kept.is_file():
-        data = json.loads(kept.read_text(encoding="utf-8"))["data"]
+        data = read_settings(kept.parent)["data"]
     else:
         data = card["settings"]["data"]
     sources = {name: data[name] for name in ("source", "public_source")}

@@ -18,6 +18,7 @@ from moc.methods import Method, methods, source_of
 from moc.networks.architectures import default_network
 from moc.networks.bank import Bank
 from moc.privacy.ledger import Ledger
+from moc.statistics import STATISTICS
 
 HINT = (
     'Name one in a study file, method = "dm", or let a search choose, method = ["dm", "m3d"] '
@@ -25,7 +26,6 @@ HINT = (
 )
 
 _STEPS = 8
-_SUMMED = frozenset({"class-means", "second-moments", "class-counts", "fourier", "attention"})
 
 
 def facts(method: Method, *, timed: bool = False) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def reads(method: Method) -> tuple[str, ...]:
     return tuple(
         kind
         for kind in ("samples", "proxy", "moments")
-        if not missing(method.needs, EVIDENCE.make(kind).gives(_SUMMED))
+        if not missing(method.needs, EVIDENCE.make(kind).gives(frozenset(STATISTICS.parts)))
     )
 
 

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moc.evidence.base import View
+from moc.networks.bank import Encoded
+
+
+def both_clouds(encoded: Encoded, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """T and S under one network as clouds: t (B or 1, c, n, d), a (B or 1, c, n), s, b, known.
+
+    `known` (B or 1, c) tells the classes that T has; a is NaN for the others. See `clouds`.
+    """
+    features, labels = view.embedded()
+    t, a = clouds(features, labels.expand(len(features), *labels.shape[-2:]))
+    s, b = clouds(encoded.features, encoded.labels)
+    return t, a, s, b, ~a.isnan().any(-1)
+
 
 def clouds(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Features and weights of the records of each class, padded to one number m of records.

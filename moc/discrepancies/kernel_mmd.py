@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from moc.discrepancies._clouds import clouds, squared_distances
+from moc.discrepancies._clouds import both_clouds, squared_distances
 from moc.discrepancies.base import Discrepancy
 from moc.evidence.base import RECORDS, View
 from moc.networks.bank import Encoded
@@ -39,10 +39,7 @@ class KernelMmd(Discrepancy):
 
     @override
     def value(self, encoded: Encoded, view: View, /) -> Tensor:
-        features, labels = view.embedded()
-        t, a = clouds(features, labels.expand(len(features), *labels.shape[-2:]))
-        s, b = clouds(encoded.features, encoded.labels)
-        known = ~a.isnan().any(-1)
+        t, a, s, b, known = both_clouds(encoded, view)
         a = a.nan_to_num()
         b_k = _bandwidth(t, a)
 

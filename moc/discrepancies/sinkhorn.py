@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from moc.discrepancies._clouds import clouds, squared_distances
+from moc.discrepancies._clouds import both_clouds, squared_distances
 from moc.discrepancies.base import Discrepancy
 from moc.evidence.base import RECORDS, View
 from moc.networks.bank import Encoded
@@ -40,10 +40,7 @@ class Sinkhorn(Discrepancy):
 
     @override
     def value(self, encoded: Encoded, view: View, /) -> Tensor:
-        features, labels = view.embedded()
-        t, a = clouds(features, labels.expand(len(features), *labels.shape[-2:]))
-        s, b = clouds(encoded.features, encoded.labels)
-        known = ~a.isnan().any(-1)
+        t, a, s, b, known = both_clouds(encoded, view)
         a = torch.where(known.unsqueeze(-1), a, 1.0 / a.shape[-1])
         between = self.transport(t, a, s, b)
         gaps = between - (self.transport(t, a, t, a) + self.transport(s, b, s, b)) / 2

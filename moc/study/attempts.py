@@ -33,6 +33,11 @@ class Failure:
     cause: str
 
 
+def overdue(limit: float) -> Failure:
+    """That of a job that took longer than so many seconds."""
+    return Failure(cause=f"it took longer than the {limit:g} s of [executor] time_limit")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failed:
     """A trial that has no scores; no engine was told of it, and no front shows it.

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from moc.errors import StudyError
 from moc.memory import keep_freed_memory
-from moc.study.attempts import Failure
+from moc.study.attempts import Failure, overdue
 from moc.study.executors.base import Done, Executor, Tell
 from moc.study.jobs import Job, WorkerContext
 
@@ -111,9 +111,9 @@ class Processes(Executor):
 
     def _overdue(self, worker: _Worker) -> Done:
         self._replace(worker, 0.0)
-        words = f"it took longer than the {self._limit:g} s of [executor] time_limit"
         assert worker.job is not None
-        return Done(job=worker.job, result=Failure(cause=words), seconds=worker.seconds)
+        assert self._limit is not None
+        return Done(job=worker.job, result=overdue(self._limit), seconds=worker.seconds)
 
     def _replace(self, worker: _Worker, patience: float) -> str:
         """Start another worker in the place of one; says how that one ended."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from moc.study.attempts import Failure
+from moc.study.attempts import overdue
 from moc.study.executors._processes import Processes
 from moc.study.executors.base import Done, Executor, ExecutorPart, Tell
 from moc.study.jobs import Job, WorkerContext
@@ -65,8 +65,8 @@ class Inline(Executor):
                 with _limited(self._limit):
                     result = job.run(self._context, partial(tell, job.key))
             except _TooLong:
-                words = f"it took longer than the {self._limit:g} s of [executor] time_limit"
-                result = Failure(cause=words)
+                assert self._limit is not None
+                result = overdue(self._limit)
             yield Done(job=job, result=result, seconds=time.perf_counter() - start)
 
     @override
