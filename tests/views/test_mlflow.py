@@ -34,20 +34,6 @@ from moc.views.mlflow import (
 )
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory):
-    """A migrated database: making one takes seconds, copying it does not."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def uri(tmp_path, migrated):
-    shutil.copy(migrated, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "study"

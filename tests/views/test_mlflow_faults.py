@@ -23,20 +23,6 @@ from moc.views import mlflow as view
 from moc.views.mlflow import sync
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory):
-    """A migrated database: making one takes seconds, copying it does not."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def uri(tmp_path, migrated):
-    shutil.copy(migrated, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(view, "_PATIENCE", 0.2)
