@@ -49,16 +49,24 @@ def save_tensors(
     # One entry only: the library writes several in no fixed order, and equal sets are equal files.
     described = Description(info=info, decoder=decoder, extra=dict(extra or {}))
     text = described.model_dump_json(exclude=None if extra else {"extra"})
-    part = path.with_suffix(path.suffix + ".part")
     stored = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
-    meta = {"moc": f'{text[:-1]},"sum":"{_digest(text, stored)}"}}'}
+    meta = {"moc": f'{text[:-1]},"sum":"{checksum(stored, text)}"}}'}
     # As bytes, not by safetensors' own writer, which gives files to their owner alone.
+    write_whole(save(stored, metadata=meta), path, mode=mode)
+    return path
+
+
+def write_whole(data: bytes, path: Path, *, mode: int = 0o666) -> None:
+    """Write a file that is on the disk when it has its name: readers see the whole of it or none.
+
+    `mode` says who may read it, less what the process masks.
+    """
+    part = path.with_suffix(path.suffix + ".part")
     with open(part, "wb", opener=lambda name, how: os.open(name, how, mode)) as file:
-        file.write(save(stored, metadata=meta))
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    return path
 
 
 def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Description]:
@@ -90,7 +98,7 @@ def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Description]
             raise DataError(
                 f"{path} is not {what} stored by moc: its description does not fit."
             ) from error
-    if found is not None and found[2] != _digest(text, tensors):
+    if found is not None and found[2] != checksum(tensors, text):
         raise DataError(
             f"{path} is damaged: {what} that fits its checksum expected. Bring it back from a copy."
         )
@@ -99,8 +107,8 @@ def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Description]
     return tensors, described
 
 
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Checksum of a description and of tensors with their names and shapes."""
+def checksum(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """Checksum of tensors with their names and shapes, and of a text before them."""
     found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         found.update(f"{name} {tuple(tensors[name].shape)}".encode())

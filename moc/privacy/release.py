@@ -12,10 +12,9 @@ rounds, each with networks, statistics and a share of the budget of its own.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from moc.data.storage import checksum
 from moc.errors import PrivacyError
 from moc.networks.architectures import AnyNetwork
 from moc.networks.train import Progress
@@ -225,7 +225,7 @@ def _store(
     part.mkdir(parents=True)
     for tensors, claim, path in zip(rungs, claims, paths, strict=True):
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(whole, part / path.name, metadata={**claim, _SUM: _digest(whole)})
+        save_file(whole, part / path.name, metadata={**claim, _SUM: checksum(whole)})
         sync(part / path.name)
     _publish(paths)
 
@@ -267,7 +267,7 @@ def _load(path: Path, claim: dict[str, str]) -> dict[str, Tensor]:
         tensors = load_file(path)
     except SafetensorError:
         tensors, found = {}, {_SUM: ""}
-    if found.pop(_SUM, "") != _digest(tensors):
+    if found.pop(_SUM, "") != checksum(tensors):
         raise PrivacyError(
             f"{path} is damaged: it does not fit its checksum. Bring it back from a copy; it is "
             "never drawn again from the same budget."
@@ -277,12 +277,3 @@ def _load(path: Path, claim: dict[str, str]) -> dict[str, Tensor]:
             f"{path} belongs to another release: «{claim}» expected, found «{found}»."
         )
     return tensors
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Checksum of tensors with their names and shapes."""
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        found.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        found.update(tensors[name].contiguous().numpy().tobytes())
-    return found.hexdigest()

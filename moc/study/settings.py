@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from moc.data.storage import write_whole
 from moc.errors import StudyError
 from moc.privacy.disk import sync
 from moc.study.config import StudyConfig
@@ -83,16 +83,13 @@ def is_written(config: StudyConfig, folder: Path) -> bool:
 
 def write_settings(config: StudyConfig, folder: Path) -> None:
     """Write the settings, whole or not at all; what stands there lacks only where the data are."""
-    path, part = folder / "config.json", folder / "config.json.part"
+    path = folder / "config.json"
     if not is_written(config, folder):
         known = _load(path) or {}
         settings = config.model_dump(mode="json")
         about = {_ABOUT: known.get(_ABOUT) or {"format": FORMAT, "id": uuid4().hex}}
-        with part.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({**about, **settings}, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        text = json.dumps({**about, **settings}, indent=2) + "\n"
+        write_whole(text.encode(), path)
         sync(folder)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from moc.data.storage import write_whole
 from moc.errors import StudyError
 from moc.networks.network import Ensembles, Network, build, finite_weights
 from moc.networks.train import train_teachers
-from moc.privacy.disk import sync
 
 if TYPE_CHECKING:
     from moc.study.context import StudyContext
@@ -60,12 +59,8 @@ def robust_teachers(context: StudyContext) -> Ensembles:
 def _save(network: Network, path: Path) -> None:
     """Write the weights, whole or not at all."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    part = path.with_suffix(".part")
     weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    with open(part, "wb", opener=lambda name, how: os.open(name, how, 0o600)) as file:
-        file.write(save(weights))
-    sync(part)
-    part.replace(path)
+    write_whole(save(weights), path, mode=0o600)
 
 
 def _load(path: Path, context: StudyContext) -> Network | None:

@@ -14,8 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import PRIVATE, TINY
 
+from moc.data.storage import checksum
 from moc.export import export_set
-from moc.privacy.release import _SUM, _digest
+from moc.privacy.release import _SUM
 from moc.study.closing import Closing
 from moc.study.config import parse_config
 from moc.study.run import run_study
@@ -91,7 +92,7 @@ def with_another_rung_0(folder, other):
     with safe_open(path, framework="pt") as file:
         claim = file.metadata()
     blocks = {name: block + 2**21 for name, block in load_file(path).items()}
-    save_file(blocks, path, {**claim, _SUM: _digest(blocks)})
+    save_file(blocks, path, {**claim, _SUM: checksum(blocks)})
     return other
 
 
