@@ -26,6 +26,7 @@ from moc.evaluate.protocols import PROTOCOLS
 from moc.evaluate.suites import SUITES
 from moc.evidence.kinds import EVIDENCE
 from moc.networks.architectures import ARCHITECTURES
+from moc.networks.learned import LearnedSettings
 from moc.networks.train import TeacherSettings
 from moc.objectives.base import OBJECTIVES
 from moc.privacy.ladder import PrivacySettings
@@ -42,6 +43,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[threat]": Threat,
     "[privacy]": PrivacySettings,
     "[[rounds]]": Round,
+    "`learned` in [[rounds]]": LearnedSettings,
     "[condense]": CondenseSettings,
     "[condense.pool]": PoolSettings,
     "[condense.decoder]": Decoder,

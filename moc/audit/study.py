@@ -14,6 +14,7 @@ from moc.study.config import StudyConfig
 from moc.study.context import StudyContext, budget_of
 from moc.study.division import parts_of
 from moc.study.reporter import Silent
+from moc.study.rounds import collection_of
 
 
 def audit_config(config: StudyConfig) -> list[Finding]:
@@ -36,7 +37,7 @@ def audit_config(config: StudyConfig) -> list[Finding]:
     findings = [_total(context)]
     for number, one in enumerate(config.rounds):
         ladder = config.privacy.ladder.part(one.share)
-        found = audit_round(context.collection(number), ladder, config.privacy.tier)
+        found = audit_round(collection_of(context, number), ladder, config.privacy.tier)
         title = f"round {number}: " if len(config.rounds) > 1 else ""
         findings += [replace(finding, name=f"{title}{finding.name}") for finding in found]
     return findings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from moc.condense.loop import Task, condense
 from moc.condense.settings import CondenseSettings
 from moc.data.synthetic import SyntheticSet
@@ -18,6 +20,7 @@ def make_proxies(
     steps: int,
     lr: float,
     seed: int,
+    rungs: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> list[SyntheticSet]:
     """One set for each rung of a release, from what a reader of that rung may see.
@@ -28,9 +31,10 @@ def make_proxies(
         steps: Optimiser steps.
         lr: Learning rate.
         seed: Public seed of the noise that the records start from.
+        rungs: For these alone; for all if left out.
         progress: Told after every step.
     """
-    rungs = range(max(len(moments.rungs), 1))
+    rungs = range(max(len(moments.rungs), 1)) if rungs is None else rungs
     settings = CondenseSettings(
         images_per_class=images_per_class, steps=steps, lr=lr, labels="hard"
     )

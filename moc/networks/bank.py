@@ -128,6 +128,17 @@ class Bank:
         """Member number `k`; any k >= 0 will do. It is shared, so never to be changed."""
         return _member(self, k)
 
+    def network(self, k: int, seed: int) -> Network:
+        """The network of member number `k`, of one's own, which may be drawn from `seed`."""
+        return build(self.networks[k % len(self.networks)], self.info, seed=seed)
+
+    def describe(self) -> str:
+        """The law in words, for the ledger: sums under other networks are another release."""
+        names = ", ".join(network.name for network in self.networks)
+        augmented = "" if self.augmentation is None else ", augmented"
+        width = "" if self.width is None else f", projected to {self.width}"
+        return f"public networks ({names}, seed {self.seed}{augmented}{width})"
+
     def draw(self, generator: torch.Generator) -> AugmentationDraw | None:
         """An augmentation draw, one for all records; None without augmentation."""
         if self.augmentation is None or not self.info.is_image:
@@ -138,8 +149,7 @@ class Bank:
     def fresh(self, k: int) -> Member:
         """A copy of member number `k` of one's own."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + k)
-        seed = int(torch.randint(2**62, (), generator=generator))
-        network = build(self.networks[k % len(self.networks)], self.info, seed=seed)
+        network = self.network(k, int(torch.randint(2**62, (), generator=generator)))
         draw = self.draw(generator)
         member = Member(network, draw=draw, width=self.width, generator=generator)
         noise = torch.rand(_CENTRE_IMAGES, *self.info.shape, generator=generator)

@@ -64,18 +64,11 @@ class Collection:
 
     def describe(self) -> str:
         """What is summed, for the ledger: sums under other networks are another release."""
-        bank = self.bank
-        names = ", ".join(network.name for network in bank.networks)
-        augmented = "" if bank.augmentation is None else ", augmented"
-        width = "" if bank.width is None else f", projected to {bank.width}"
         parts = "; ".join(
             f"{part.kind} ({''.join(_settings(part))}weight {self.weights[part.kind]:g})"
             for part in self.statistics
         )
-        return (
-            f"{self.networks} public networks ({names}, seed {bank.seed}{augmented}{width}): "
-            f"{parts}"
-        )
+        return f"{self.networks} {self.bank.describe()}: {parts}"
 
     def scale(self, statistic: Statistic) -> float:
         """What terms of a statistic are multiplied by before the clip."""

@@ -27,6 +27,7 @@ from torch import Tensor
 from moc.data.storage import checksum
 from moc.errors import PrivacyError
 from moc.networks.architectures import AnyNetwork
+from moc.networks.learned import LearnedSettings
 from moc.networks.train import Progress
 from moc.privacy.access import ADJACENCY, UNIT, Access
 from moc.privacy.accountant import ACCOUNTANT
@@ -51,10 +52,11 @@ class Round(BaseModel):
     Attributes:
         share: Share of the release's budget, as 1/σ²; those of all rounds sum to one.
         networks: Architectures, used in turn; by the records' shape if left out.
-        count: Number of random networks K.
+        count: Number of networks K.
         augmentation: Whether every network has a draw of differentiable augmentation of its own.
         width: Project features to this many for second moments; all of them if left out.
         statistics: What is summed under them.
+        learned: Table: the networks learn from a set of the rounds before; random if left out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
@@ -67,6 +69,7 @@ class Round(BaseModel):
         ClassMeans(),
         ClassCounts(weight=0.01),
     )
+    learned: LearnedSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

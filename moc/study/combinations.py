@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from moc.evidence.base import missing
@@ -52,6 +52,7 @@ def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         f"{shares:g}.",
     )
     summed = [frozenset(s.kind for s in one.statistics) for one in config.rounds]
+    yield from _learned(config, summed)
     gives = evidence.gives(frozenset.intersection(*summed) if summed else frozenset())
     wanted = [(f"[objectives.{name}]", one.needs) for name, one in objectives.items()]
     wanted.append(("`pool` in [condense]", frozenset({"records"} if config.condense.pool else ())))
@@ -59,6 +60,20 @@ def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         if lacking := missing(needs, gives):
             yield True, _lacks(who, lacking, evidence, private=private)
     yield from evidence.faults(summed, needed=config.condense.records_per_class)
+
+
+def _learned(config: StudyConfig, summed: Sequence[frozenset[str]]) -> Iterator[tuple[bool, str]]:
+    learning = [number for number, one in enumerate(config.rounds) if one.learned is not None]
+    yield (
+        0 in learning,
+        "The first of [[rounds]] has nothing to learn from: remove `learned` there, and give it to "
+        "a later round.",
+    )
+    yield (
+        bool(learning) and any("class-means" not in kinds for kinds in summed[: max(learning)]),
+        "Networks of a round learn from class means of the rounds before: add 'class-means' to "
+        "`statistics` in each of these.",
+    )
 
 
 def _choices(config: StudyConfig) -> Iterator[tuple[bool, str]]:

@@ -38,12 +38,12 @@ from moc.privacy.data_set import DataSetLedger, places_of
 from moc.privacy.held_out import HeldOut, reference_records
 from moc.privacy.ladder import Ladder
 from moc.privacy.ledger import Ledger
-from moc.privacy.release import Collection, draw
 from moc.study.config import StudyConfig
 from moc.study.division import describe_parts, parts_of, public_parts
 from moc.study.jobs import Recipe, WorkerContext
 from moc.study.mending import fault_of
 from moc.study.reporter import Reporter
+from moc.study.rounds import draw_rounds
 from moc.study.teachers import robust_teachers
 
 _EXAMINED = {"fast": 200, "standard": 1000}
@@ -264,14 +264,6 @@ class StudyContext:
             device=self.device,
         )
 
-    def collection(self, number: int) -> Collection:
-        """What round `number` sums over T."""
-        one = self.config.rounds[number]
-        bank = self.bank(
-            one.networks, augmentation=one.augmentation, width=one.width, shift=number * 10_000
-        )
-        return Collection(bank=bank, networks=one.count, statistics=one.statistics)
-
     @cached_property
     def ladder(self) -> Ladder | None:
         """The rungs of a private study; None in an open one."""
@@ -280,21 +272,7 @@ class StudyContext:
 
     def moments(self) -> Moments:
         """Draw, or read back, the sums over T of every round."""
-        found, p = [], self.config.privacy
-        for number, one in enumerate(self.config.rounds):
-            collection = self.collection(number)
-            with self.reporter.stage(f"one pass over the records{_of(number, self)}") as progress:
-                released = draw(
-                    self.ledger,
-                    collection,
-                    None if self.ladder is None else self.ladder.part(one.share),
-                    folder=self.folder / f"release-{number}",
-                    key=f"release/{number}",
-                    tier=p.tier if p else "standard",
-                    progress=progress,
-                )
-            found.append((collection, released))
-        return Moments(found)
+        return draw_rounds(self)
 
     def proxies(self, moments: Moments, settings: ProxyEvidence) -> list[Proxy]:
         """Make, or read back, one proxy for every rung.
@@ -321,10 +299,13 @@ class StudyContext:
                 save_set(one, path)
         return [Proxy(load_set(path), self.device) for path in paths]
 
-    def made_from(self, rung: int, how: str) -> str:
-        """A digest of a rung of the release, if there is one, and of how something was made."""
+    def made_from(self, rung: int, how: str, *, rounds: int | None = None) -> str:
+        """A digest of a rung of the release, if there is one, and of how something was made.
+
+        `rounds` says from how many; from all if left out.
+        """
         digest = hashlib.sha256(how.encode())
-        for number in range(len(self.config.rounds)):
+        for number in range(len(self.config.rounds) if rounds is None else rounds):
             file = self.folder / f"release-{number}" / f"rung-{rung}.safetensors"
             digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
@@ -498,8 +479,3 @@ class StudyContext:
             held_out=self.held_out,
             device=self.device,
         )
-
-
-def _of(number: int, context: StudyContext) -> str:
-    rounds = len(context.config.rounds)
-    return f", round {number + 1} of {rounds}" if rounds > 1 else ""

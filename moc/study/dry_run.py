@@ -22,11 +22,13 @@ from moc.data.vault import RealData
 from moc.errors import MocError, StudyError
 from moc.evaluate.suites import Suite
 from moc.privacy.ledger import Ledger
+from moc.privacy.release import Round
 from moc.study.config import EvaluateTable, StudyConfig
 from moc.study.context import StudyContext, budget_of
 from moc.study.division import public_parts
 from moc.study.executors.local import Local
 from moc.study.reporter import Silent
+from moc.study.rounds import collection_of
 
 _BATCH, _ATTACK = 64, 2  # records and steps of an attack, at most
 _TEACHER = 10  # steps of a teacher, at most: what learns far too fast diverges in these
@@ -69,7 +71,8 @@ def needed_space(context: StudyContext) -> int:
     sets = (config.planned_trials + _BESIDE) * config.condense.images_per_class * each
     proxies = getattr(config.evidence, "images_per_class", 0) * config.rung_count * each
     sums = [
-        context.collection(number).zeros().flat().numel() for number in range(len(config.rounds))
+        collection_of(context, number).zeros().flat().numel()
+        for number in range(len(config.rounds))
     ]
     return sets + proxies + 8 * config.rung_count * sum(sums)
 
@@ -96,7 +99,6 @@ def in_miniature(config: StudyConfig) -> StudyConfig:
     condense, search = {"images_per_class": 1, "steps": 1}, {"trials": 1, "batch": 1}
     teacher = {"count": 1, "steps": min(config.teacher.steps, _TEACHER)}
     teacher |= {"batch": min(config.teacher.batch, _BATCH)}
-    rounds = [_with(one, count=len(one.networks or (None,))) for one in config.rounds]
     first = config.privacy and config.privacy.epsilons[:1]
     privacy = config.privacy and _with(config.privacy, epsilons=first, ledger=None)
     evidence = {"steps": 1, "images_per_class": config.condense.decoder.tiles}
@@ -108,10 +110,15 @@ def in_miniature(config: StudyConfig) -> StudyConfig:
         teacher=_with(config.teacher, **teacher),
         evidence=_with(config.evidence, **evidence),
         evaluate=_evaluated(config.evaluate),
-        rounds=tuple(rounds),
+        rounds=tuple(_round(one, config.condense.decoder.tiles) for one in config.rounds),
         privacy=privacy,
         executor=Local(workers=1),
     )
+
+
+def _round(one: Round, tiles: int) -> Round:
+    learned = one.learned and _with(one.learned, images_per_class=tiles, steps=1, ages=(1,))
+    return _with(one, count=len(one.networks or (None,)), learned=learned)
 
 
 def _evaluated(table: EvaluateTable) -> EvaluateTable:

@@ -28,6 +28,7 @@ from moc.privacy.sums import GRID, Sums
 from moc.statistics.class_counts import ClassCounts
 from moc.statistics.class_means import ClassMeans
 from moc.study import jobs as jobs_module
+from moc.study import rounds as rounds_module
 from moc.study import teachers as teachers_module
 from moc.study.closing import Closing
 from moc.study.lane import Lane
@@ -264,6 +265,13 @@ def the_largest_rungs_transfer_for_all(plant):
         return own(self, study, next(t.number for t in study.trials if t.rung.index == 0))
 
     plant.setattr(Closing, "_transfer", first)
+
+
+def the_largest_rungs_networks_for_all(plant):
+    own = rounds_module.make_proxies
+    plant.setattr(
+        rounds_module, "make_proxies", lambda *a, **options: own(*a, **{**options, "rungs": [0]})
+    )
 
 
 def the_count_published_with_the_sums(plant):

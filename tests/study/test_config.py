@@ -123,6 +123,17 @@ def test_all_faults_are_reported_at_once_with_their_place(tmp_path):
             "[[rounds]]\nshare = 0.5\nstatistics = ['fourier']",
             "needs class-means, which not every round releases",
         ),
+        (
+            PRIVATE + "[evidence]\nkind = 'proxy'\n[[rounds]]\nlearned = {}",
+            "nothing to learn from",
+        ),
+        (
+            PRIVATE + "[evidence]\nkind = 'moments'\n[objectives.error]\n"
+            "discrepancy = {kind = 'matching', statistic = 'fourier'}\n[objectives.stored_bytes]\n"
+            "[[rounds]]\nshare = 0.5\nstatistics = ['fourier']\n"
+            "[[rounds]]\nshare = 0.5\nstatistics = ['fourier']\nlearned = {}",
+            "learn from class means",
+        ),
         (PRIVATE + "[evidence]\nkind = 'images'", "'samples', 'moments', 'proxy'"),
         (MINIMAL + "[objectives.epsilon]\n[objectives.error]", "budget of a private study"),
         (MINIMAL + "[objectives.error]", "Two to six objectives"),
