@@ -166,7 +166,8 @@ class _Batch:
         y = balanced_labels(settings.images_per_class, classes)
         self.hard = one_hot(y, classes).to(evidence.device).repeat(len(starts), 1, 1, 1)
         x = torch.stack([self._start(start) for start in starts]).to(evidence.device)
-        self.x = x.unsqueeze(1).repeat_interleave(controls, dim=1).requires_grad_(True)
+        self.x = x.unsqueeze(1).repeat_interleave(controls, dim=1)
+        self.x.requires_grad_(settings.images == "learned")
         learned = settings.labels == "learned"
         logits = (_LABEL_SHARPNESS * self.hard).repeat(1, controls, 1, 1)
         self.logits = logits.requires_grad_(learned)

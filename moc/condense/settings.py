@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from moc.condense.scalarise import SCALARISERS, Scalariser, SmoothTchebycheff
 from moc.data.decoder import AS_STORED, Decoder
@@ -48,6 +48,8 @@ class CondenseSettings(BaseModel):
         steps: Optimiser steps.
         networks_per_step: Networks that the losses are averaged over in each step.
         lr: Adam's learning rate in pixel units, with cosine decay to zero.
+        images: `learned`; or `fixed` at what they start from, so that labels alone are learned:
+            records of T in an open study, noise or a proxy's records in a private one.
         labels: `hard`, or `learned` together with the images (as many more floats as classes).
         decoder: Training images in each stored one, and their copies. The set is condensed
             without the copies.
@@ -63,12 +65,21 @@ class CondenseSettings(BaseModel):
     steps: int = Field(default=300, gt=0)
     networks_per_step: int = Field(default=1, gt=0)
     lr: float = Field(default=0.05, gt=0)
+    images: Literal["learned", "fixed"] = "learned"
     labels: Literal["hard", "learned"] = "learned"
     decoder: Decoder = AS_STORED
     pool: PoolSettings | None = None
     scalariser: Annotated[Scalariser, SCALARISERS] = SmoothTchebycheff()
     front: Literal["curve", "apart"] = "curve"
     curve: CurveSettings = CurveSettings()
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if (self.images, self.labels) == ("fixed", "hard"):
+            raise ValueError(
+                "images = 'fixed' and labels = 'hard' leave nothing to condense; learn one of them."
+            )
+        return self
 
     @property
     def records_per_class(self) -> int:

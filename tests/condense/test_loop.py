@@ -13,6 +13,7 @@ from moc.attacks.threat import Threat
 from moc.condense import CondenseSettings, Normalisation, PoolSettings, Task, condense, make_proxies
 from moc.data.declared import DataInfo
 from moc.data.decoder import Decoder
+from moc.data.synthetic import balanced_labels, one_hot
 from moc.data.vault import RealData
 from moc.discrepancies.adversarial import Adversarial
 from moc.discrepancies.base import Generalization
@@ -23,7 +24,7 @@ from moc.errors import StudyError
 from moc.evidence.moments import Moments
 from moc.evidence.samples import Samples
 from moc.networks.architectures import parse_network
-from moc.networks.bank import Bank
+from moc.networks.bank import Bank, encode
 from moc.privacy.access import Budget
 from moc.privacy.collect import Collection
 from moc.privacy.ladder import Ladder
@@ -90,6 +91,39 @@ def test_losses_fall(samples):
     assert after[1].losses[1] < 0.9 * before[0].losses[1]
     assert after[0].losses[0] < after[1].losses[0]
     assert after[1].losses[1] < after[0].losses[1]
+
+
+class OneView(Samples):
+    """The same batch under the same network in every step."""
+
+    def view(self, step, rungs, *, member=None):
+        del step
+        return super().view(0, rungs, member=member)
+
+
+def test_fixed_images_stay_real_and_their_labels_are_solved(digits):
+    """Label-Solve: no worse than one-hot on what it was fitted on, and near the least risk."""
+    ledger, loss = Ledger(None), Generalization(RidgeRisk(ridge=0.05))
+    info = ledger.own("train", small(digits))
+    one = OneView(ledger, bank=Bank(info=info, networks=NETWORKS, seed=1), batch=256)
+    settings = CondenseSettings(images_per_class=2, images="fixed", steps=400, lr=0.2)
+    made = condense([ALONE], evidence=one, losses=(loss,), settings=settings)[0].synthetic
+    y = balanced_labels(2, 10)
+    assert torch.equal(made.x, one.start(y, seed=0, rung=0))
+    view = one.view(0, [0])
+
+    def risk(labels):
+        return loss(encode(made.x[None], labels[None], view.member), view).item()
+
+    # The least risk of any labels, distributions or not, bounds it from below.
+    psi, labels = view.embedded()
+    features = view.member(made.x)
+    kernel = features @ features.T + 0.05 * torch.eye(len(y))
+    design = psi[0] @ features.T @ torch.linalg.inv(kernel)
+    free = torch.linalg.lstsq(design, labels.reshape(-1, 10) - 0.1).solution + 0.1
+    least, hard = risk(free), risk(one_hot(y, 10))
+    assert least < risk(made.labels) < hard
+    assert risk(made.labels) - least < 0.5 * (hard - least)
 
 
 @pytest.mark.parametrize("pool", [None, PoolSettings(size=2)], ids=["random", "pool"])
