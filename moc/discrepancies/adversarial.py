@@ -13,7 +13,7 @@ from moc.attacks.base import ATTACKS, Attack
 from moc.attacks.gradient import PgdMargin
 from moc.attacks.threat import Threat
 from moc.discrepancies.base import DISCREPANCIES, Discrepancy, Loss, LossContext, LossPart
-from moc.evidence.base import RECORDS, View
+from moc.evidence.base import View
 from moc.networks.bank import Encoded, Member
 from moc.networks.network import Ensembles
 
@@ -39,11 +39,6 @@ class Attacked(LossPart):
     attack: Annotated[Attack, ATTACKS] = PgdMargin(steps=4)
     share: float = Field(default=1.0, gt=0, le=1)
     targets: Literal["labels", "teachers"] = "labels"
-
-    @property
-    @override
-    def needs(self) -> frozenset[str]:
-        return frozenset({RECORDS})
 
     @override
     def build(self, context: LossContext) -> Adversarial:

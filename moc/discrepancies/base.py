@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from moc.attacks.threat import Threat
-from moc.evidence.base import Evidence, View
+from moc.evidence.base import RECORDS, Evidence, View
 from moc.networks.bank import Encoded
 from moc.networks.network import Ensembles
 from moc.parts import Family, Part
@@ -21,6 +22,12 @@ class Discrepancy(Part, ABC):
     With F a class of functions, D_F(P, Q) = sup over h in F of |E_P h - E_Q h|, or, for ridge risk,
     the risk on T of the predictor fitted on S.
     """
+
+    @property
+    @override
+    def needs(self) -> frozenset[str]:
+        """Records, unless it says that sums over them will do."""
+        return frozenset({RECORDS})
 
     @abstractmethod
     def value(self, encoded: Encoded, view: View, /) -> Tensor:
@@ -70,6 +77,12 @@ class LossContext:
 
 class LossPart(Part, ABC):
     """How an objective becomes a loss, as a study file says it."""
+
+    @property
+    @override
+    def needs(self) -> frozenset[str]:
+        """Records, unless it says that sums over them will do."""
+        return frozenset({RECORDS})
 
     def check(self, discrepancy: Discrepancy) -> None:
         """Refuse what cannot work, before anything is read; `discrepancy` is the study's.

@@ -13,7 +13,7 @@ from typing_extensions import override
 from moc.attacks.threat import Threat
 from moc.discrepancies.base import DISCREPANCIES, Discrepancy, Loss, LossContext, LossPart
 from moc.errors import StudyError
-from moc.evidence.base import RECORDS, View
+from moc.evidence.base import View
 from moc.networks.bank import Encoded
 
 
@@ -42,11 +42,6 @@ class Curvature(LossPart):
     discrepancy: Annotated[Discrepancy, DISCREPANCIES] | None = None
     weight: float = Field(default=1.0, ge=0)
     records: int = Field(default=64, gt=0)
-
-    @property
-    @override
-    def needs(self) -> frozenset[str]:
-        return frozenset({RECORDS})
 
     @override
     def check(self, discrepancy: Discrepancy) -> None:

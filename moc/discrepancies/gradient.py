@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from moc.discrepancies.base import Discrepancy
 from moc.discrepancies.distances import DISTANCES, Cosine, Distance
-from moc.evidence.base import RECORDS, View
+from moc.evidence.base import View
 from moc.networks.bank import Encoded, Member
 from moc.networks.network import Network
 
@@ -39,11 +39,6 @@ class GradientMatching(Discrepancy):
 
     kind: Literal["gradient-matching"] = "gradient-matching"
     distance: Annotated[Distance, DISTANCES] = Cosine()
-
-    @property
-    @override
-    def needs(self) -> frozenset[str]:
-        return frozenset({RECORDS})
 
     @override
     def value(self, encoded: Encoded, view: View, /) -> Tensor:

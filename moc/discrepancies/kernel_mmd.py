@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from moc.discrepancies._clouds import both_clouds, squared_distances
 from moc.discrepancies.base import Discrepancy
-from moc.evidence.base import RECORDS, View
+from moc.evidence.base import View
 from moc.networks.bank import Encoded
 
 _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -31,11 +31,6 @@ class KernelMmd(Discrepancy):
 
     kind: Literal["kernel-mmd"] = "kernel-mmd"
     kernel: Literal["gaussians", "linear"] = "gaussians"
-
-    @property
-    @override
-    def needs(self) -> frozenset[str]:
-        return frozenset({RECORDS})
 
     @override
     def value(self, encoded: Encoded, view: View, /) -> Tensor:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from moc.discrepancies._clouds import both_clouds, squared_distances
 from moc.discrepancies.base import Discrepancy
-from moc.evidence.base import RECORDS, View
+from moc.evidence.base import View
 from moc.networks.bank import Encoded
 
 
@@ -32,11 +32,6 @@ class Sinkhorn(Discrepancy):
     kind: Literal["sinkhorn"] = "sinkhorn"
     epsilon: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     iterations: int = Field(default=20, gt=0)
-
-    @property
-    @override
-    def needs(self) -> frozenset[str]:
-        return frozenset({RECORDS})
 
     @override
     def value(self, encoded: Encoded, view: View, /) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from moc.discrepancies.base import Loss, LossContext, LossPart
-from moc.evidence.base import RECORDS, View
+from moc.evidence.base import View
 from moc.networks.bank import Encoded
 from moc.networks.network import Ensembles
 
@@ -17,11 +17,6 @@ class Teacher(LossPart):
     """Agreement of S with networks trained adversarially on what condensation may read."""
 
     kind: Literal["teacher"] = "teacher"
-
-    @property
-    @override
-    def needs(self) -> frozenset[str]:
-        return frozenset({RECORDS})
 
     @override
     def build(self, context: LossContext) -> TeacherAgreement:

@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, vmap
 from typing_extensions import override
 
 from moc.discrepancies.base import Discrepancy
-from moc.evidence.base import RECORDS, View
+from moc.evidence.base import View
 from moc.networks.bank import Encoded, Member
 
 _Weights = dict[str, Tensor]
@@ -45,11 +45,6 @@ class TrajectoryMatching(Discrepancy):
     lr: float = Field(default=0.02, gt=0)
     expert_lr: float = Field(default=0.02, gt=0)
     truncated: bool = True
-
-    @property
-    @override
-    def needs(self) -> frozenset[str]:
-        return frozenset({RECORDS})
 
     @override
     def value(self, encoded: Encoded, view: View, /) -> Tensor:
