@@ -18,6 +18,7 @@ from moc.discrepancies.base import Loss
 from moc.errors import NotFiniteError
 from moc.evidence.base import Evidence
 from moc.networks.bank import Member, encode
+from moc.networks.network import computing_in
 from moc.networks.train import Progress
 
 _LABEL_SHARPNESS = 6.0  # logit of the true class where labels are learned: 0.978 of 10 classes
@@ -181,9 +182,10 @@ class _Batch:
 
     def minimise(self, progress: Progress | None) -> None:
         """Take all steps."""
-        for step in self._steps():
-            if progress is not None:
-                progress(step + 1, self.settings.steps)
+        with computing_in(self.settings.compute):
+            for step in self._steps():
+                if progress is not None:
+                    progress(step + 1, self.settings.steps)
         if not bool(self.x.isfinite().all() and self.logits.isfinite().all()):
             raise NotFiniteError(
                 f"the synthetic records are no longer finite after {self.settings.steps} steps at "

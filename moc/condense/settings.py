@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from moc.condense.scalarise import SCALARISERS, Scalariser, SmoothTchebycheff
 from moc.data.decoder import AS_STORED, Decoder
+from moc.networks.network import Compute
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
@@ -54,6 +55,8 @@ class CondenseSettings(BaseModel):
         decoder: Training images in each stored one, and their copies. The set is condensed
             without the copies.
         pool: Networks that grow up on each set; none for random ones. Needs records.
+        compute: What networks compute in meanwhile: `bfloat16` is up to twice as fast where the
+            processor knows it. What is drawn from T, and all scores, stay in `float32`.
         scalariser: Joins the losses.
         front: `curve`: all sets of a rung as one curve, whose every point is a set; `apart`: each
             set by itself.
@@ -69,6 +72,7 @@ class CondenseSettings(BaseModel):
     labels: Literal["hard", "learned"] = "learned"
     decoder: Decoder = AS_STORED
     pool: PoolSettings | None = None
+    compute: Compute = "float32"
     scalariser: Annotated[Scalariser, SCALARISERS] = SmoothTchebycheff()
     front: Literal["curve", "apart"] = "curve"
     curve: CurveSettings = CurveSettings()

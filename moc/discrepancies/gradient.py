@@ -90,7 +90,7 @@ def record_gradients(network: Network, x: Tensor, labels: Tensor) -> list[Tensor
     def tap(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         if not output.requires_grad:
             output.requires_grad_()
-        taps.append((layer, inputs[0], output))
+        taps.append((layer, inputs[0].to(x.dtype), output))
 
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     handles = [layer.register_forward_hook(tap) for layer in layers]
@@ -102,7 +102,7 @@ def record_gradients(network: Network, x: Tensor, labels: Tensor) -> list[Tensor
         for handle in handles:
             handle.remove()
     back = torch.autograd.grad(loss, [output for _, _, output in taps], create_graph=track)
-    single = [_outer(layer, a, d) for (layer, a, _), d in zip(taps, back, strict=True)]
+    single = [_outer(layer, a, d.to(x.dtype)) for (layer, a, _), d in zip(taps, back, strict=True)]
     return single if track else [one.detach() for one in single]
 
 

@@ -74,7 +74,7 @@ class Member(nn.Module):
         def keep(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
             del layer, inputs
             if output.dim() == 4:
-                found.append(output)
+                found.append(output.to(x.dtype))
 
         layers = [one for one in self.network.body.modules() if isinstance(one, nn.ReLU)]
         handles = [layer.register_forward_hook(keep) for layer in layers]

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from moc.data.declared import DataInfo
 from moc.networks.architectures import Architecture
+
+Compute = Literal["float32", "bfloat16"]
+"""What the layers of a network compute in; weights, normalisation and features are float32."""
+
+_compute: ContextVar[Compute] = ContextVar("compute", default="float32")
+
+
+@contextmanager
+def computing_in(compute: Compute) -> Iterator[None]:
+    """Let the bodies of all networks compute in another precision, within this block."""
+    before = _compute.set(compute)
+    try:
+        yield
+    finally:
+        _compute.reset(before)
 
 
 class Network(nn.Module):
@@ -37,7 +54,11 @@ class Network(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Features (n, d) of records (n, *shape) in [0, 1]."""
-        return self.body((x - self.mean) / self.std)
+        x = (x - self.mean) / self.std
+        if _compute.get() == "float32":
+            return self.body(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.body(x).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, classes) of records (n, *shape) in [0, 1]."""

@@ -45,6 +45,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--networks", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", help="these alone; all if left out")
+    parser.add_argument("--compute", default="float32", help="or bfloat16")
+    parser.add_argument("--steps-only", action="store_true", help="not at equal CPU time too")
     parser.add_argument("--out", type=Path, default=Path("methods.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -52,7 +55,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = json.loads(options.out.read_text()) if options.out.exists() else []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            context = _context(options.study, seed, Path(folder))
+            context = _context(options.study, seed, Path(folder), options.compute)
             for row in _rows(context, seed, options, rows):
                 rows.append(row)
                 options.out.write_text(json.dumps(rows, indent=1))
@@ -60,8 +63,9 @@ def main() -> None:
     _print(rows)
 
 
-def _context(study: Path, seed: int, folder: Path) -> StudyContext:
+def _context(study: Path, seed: int, folder: Path, compute: str) -> StudyContext:
     tables = load_config(study).model_dump()
+    tables["condense"] |= {"compute": compute}
     tables["search"] |= {"choices": {}, "engine": "sobol"}
     tables["data"] |= {"reference": max(tables["data"]["reference"], 150)}
     return StudyContext.load(
@@ -71,19 +75,20 @@ def _context(study: Path, seed: int, folder: Path) -> StudyContext:
 
 def _rows(context: StudyContext, seed: int, options: argparse.Namespace, rows: list[Any]) -> Any:
     done = {(row["name"], row["seed"], row["at"]) for row in rows}
-    names = [FIRST, *(name for name in methods() if name not in (FIRST, "dsa"))]
+    asked = options.methods or [name for name in methods() if name != "dsa"]
+    names = [FIRST, *(name for name in asked if name != FIRST)]
     known = {(row["name"], row["seed"]): row for row in rows if row["at"] == "steps"}
     for name in names:
         if (name, seed, "steps") not in done:
             row = _condensed(context, methods()[name], options.steps, seed, options.networks)
             known[name, seed] = row | {"at": "steps"}
             yield known[name, seed]
-        if (name, seed, "time") not in done:
+        if not options.steps_only and (name, seed, "time") not in done:
             budget, own = known[FIRST, seed]["seconds"], known[name, seed]["seconds"]
             steps = max(round(options.steps * budget / own), 1)
             row = _condensed(context, methods()[name], steps, seed, options.networks)
             yield row | {"at": "time"}
-    for name in REAL:
+    for name in () if options.steps_only else REAL:
         if (name, seed, "real") not in done:
             per_class = context.config.condense.images_per_class
             chosen = select(name, *context.reference, context.info, per_class=per_class, seed=seed)

@@ -93,6 +93,16 @@ def test_losses_fall(samples):
     assert after[1].losses[1] < after[0].losses[1]
 
 
+def test_sets_made_in_bfloat16_are_as_good(samples):
+    plain = CondenseSettings(images_per_class=2, steps=40, lr=0.03)
+    fast = plain.model_copy(update={"compute": "bfloat16"})
+    run = {"evidence": samples, "losses": losses(RidgeRisk())}
+    task = shared(0.4, normalisation=NORMALISATION)
+    (a,), (b,) = (condense([task], settings=one, **run) for one in (plain, fast))
+    assert not torch.equal(a.synthetic.x, b.synthetic.x)
+    assert b.losses == pytest.approx(a.losses, rel=0.02)
+
+
 class OneView(Samples):
     """The same batch under the same network in every step."""
 

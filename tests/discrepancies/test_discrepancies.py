@@ -18,7 +18,7 @@ from moc.discrepancies.teacher import TeacherAgreement
 from moc.errors import StudyError
 from moc.evidence.base import RECORDS
 from moc.networks.bank import encode
-from moc.networks.network import Ensembles, build
+from moc.networks.network import Ensembles, build, computing_in
 from moc.statistics.base import STATISTICS
 from moc.statistics.class_counts import ClassCounts
 from moc.statistics.class_means import ClassMeans
@@ -233,3 +233,19 @@ def test_teachers_are_averaged_and_labels_that_agree_cost_nothing():
     agreed = torch.stack([t(x[0]).softmax(-1) for t in teachers]).mean(0)[None].detach()
     value = TeacherAgreement(Ensembles([teachers]))(encode(x, agreed, member), target(member))
     assert value.item() == pytest.approx(0.0, abs=1e-10)
+
+
+@pytest.mark.parametrize("discrepancy", ALL, ids=label)
+def test_layers_in_bfloat16_say_nearly_the_same(discrepancy):
+    member, (x, labels) = bank().member(0), sets(2)
+    view = target(member)
+    gradients = []
+    for compute in ("float32", "bfloat16"):
+        records = x.clone().requires_grad_()
+        with computing_in(compute):
+            values = discrepancy.value(encode(records, labels, member), view)
+            values.sum().backward()
+        assert values.dtype == torch.float32
+        gradients.append(records.grad)
+    cosine = torch.nn.functional.cosine_similarity(*(one.flatten(1) for one in gradients))
+    assert cosine.min() > 0.95

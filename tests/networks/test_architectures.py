@@ -11,7 +11,7 @@ from moc.data.declared import DataInfo
 from moc.errors import StudyError
 from moc.networks.architectures import ARCHITECTURES, default_network, parse_network
 from moc.networks.architectures.convnet import ConvNet
-from moc.networks.network import Ensembles, build
+from moc.networks.network import Ensembles, build, computing_in
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
@@ -139,6 +139,18 @@ def test_a_record_is_embedded_as_if_it_were_alone(name):
     assert torch.allclose(together, alone, atol=1e-5)
     assert torch.allclose(together[:3], others, atol=1e-5)
     assert together.shape == (6, network.features)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_in_bfloat16_agree_to_two_percent_and_are_float32(name):
+    network, x = build(parse_network(name), SMALL, seed=0), records(32)
+    plain = network.embed(x)
+    with computing_in("bfloat16"):
+        fast = network.embed(x)
+    assert fast.dtype == plain.dtype == torch.float32
+    assert (fast - plain).norm() < 0.02 * plain.norm()
+    assert torch.equal(fast, plain) == (name == "linear"), "that one has no layer to compute"
+    assert torch.equal(network.embed(x), plain), "the block is over"
 
 
 @pytest.mark.parametrize("name", NAMES)
