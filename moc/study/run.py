@@ -57,7 +57,6 @@ def run_study(
             runs it.
     """
     reporter, known = reporter or Silent(), folder.exists()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with stoppable(), locked(folder), threads_of(config):
         start_afresh(folder)
         if mended := refuse_other_settings(config, folder):
@@ -194,7 +193,8 @@ def start_afresh(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process out; the lock goes with the process, however it ends."""
+    """Make the folder, and keep a second process out; the lock goes with the process."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,14 +22,20 @@ from moc.study.reporter import Silent
 from moc.study.run import run_study
 from moc.study.store import read_study
 
-APART = {
+QUICK = {
     **TINY,
-    "name": "apart",
-    "condense": {**TINY["condense"], "front": "apart"},
+    "name": "quick",
     "evaluate": {**TINY["evaluate"], "report_replicates": 0},
     "data": {**TINY["data"], "reference": 0},
+    "search": {"trials": 2, "batch": 2, "engine": "sobol"},
+}
+APART = {
+    **QUICK,
+    "name": "apart",
+    "condense": {**TINY["condense"], "front": "apart"},
     "search": {"trials": 1, "batch": 1, "engine": "sobol"},
 }
+QUICK_PRIVATE = {**QUICK, **{key: PRIVATE[key] for key in ("privacy", "rounds", "evidence")}}
 
 
 class Said(Silent):
@@ -46,8 +52,18 @@ def go_on(tables, folder):
 
 
 @pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    return go_on(QUICK, tmp_path_factory.mktemp("quick") / "study")[0]
+
+
+@pytest.fixture(scope="module")
 def apart(tmp_path_factory):
     return go_on(APART, tmp_path_factory.mktemp("apart") / "study")[0]
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory):
+    return go_on(QUICK_PRIVATE, tmp_path_factory.mktemp("private") / "study")[0]
 
 
 def cut(source, folder, until):
@@ -57,6 +73,10 @@ def cut(source, folder, until):
     last = next(k for k, event in enumerate(events) if until(event))
     write_events(folder, events[: last + 1])
     return folder
+
+
+def _last_scored(event):
+    return event["event"] == "scored" and event["trial"] == 3
 
 
 def condensed(event):
@@ -78,8 +98,8 @@ def flip(path, place):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_set_that_is_not_scored_yet_is_condensed_again(tiny_open, apart, tmp_path, damage):
-    for study, tables in ((tiny_open, TINY), (apart, APART)):
+def test_a_set_that_is_not_scored_yet_is_condensed_again(quick, apart, tmp_path, damage):
+    for study, tables in ((quick, QUICK), (apart, APART)):
         folder = cut(study.folder, tmp_path / study.name, condensed)
         whole = (folder / "sets/trial-000.safetensors").read_bytes()
         DAMAGE[damage](folder / "sets/trial-000.safetensors")
@@ -89,14 +109,14 @@ def test_a_set_that_is_not_scored_yet_is_condensed_again(tiny_open, apart, tmp_p
         assert sum("It is condensed again." in line for line in said) == 1
 
 
-def test_a_scored_set_is_taken_from_its_curve_again(tiny_open, tmp_path):
-    folder = cut(tiny_open.folder, tmp_path / "study", lambda e: e.get("event") == "baseline")
+def test_a_scored_set_is_taken_from_its_curve_again(quick, tmp_path):
+    folder = cut(quick.folder, tmp_path / "study", _last_scored)
     path = folder / "sets/trial-003.safetensors"
     whole = path.read_bytes()
     path.write_bytes(b"")
-    again, said = go_on(TINY, folder)
+    again, said = go_on(QUICK, folder)
     assert path.read_bytes() == whole
-    assert again.trials == tiny_open.trials
+    assert again.trials == quick.trials
     assert any("is taken from its curve again" in line for line in said)
 
 
@@ -108,66 +128,66 @@ def test_a_scored_set_that_nothing_gives_again_is_named(apart, tmp_path):
         go_on(APART, folder)
 
 
-def test_a_curve_that_is_damaged_is_condensed_again(tiny_open, tmp_path):
-    folder = cut(tiny_open.folder, tmp_path / "study", lambda e: e["event"] == "curve")
+def test_a_curve_that_is_damaged_is_condensed_again(quick, tmp_path):
+    folder = cut(quick.folder, tmp_path / "study", lambda e: e["event"] == "curve")
     path = folder / "curves/rung-0.safetensors"
     whole = path.read_bytes()
     flip(path, -2)
-    again, _ = go_on(TINY, folder)
+    again, _ = go_on(QUICK, folder)
     assert path.read_bytes() == whole
-    assert [trial.scores for trial in again.trials] == [t.scores for t in tiny_open.trials]
+    assert [trial.scores for trial in again.trials] == [t.scores for t in quick.trials]
 
 
-def test_an_edited_last_line_is_left_out_said_and_its_work_done_again(tiny_open, tmp_path):
-    folder = cut(tiny_open.folder, tmp_path / "study", lambda e: e["event"] == "scored")
+def test_an_edited_last_line_is_left_out_said_and_its_work_done_again(quick, tmp_path):
+    folder = cut(quick.folder, tmp_path / "study", lambda e: e["event"] == "scored")
     path = folder / "study.jsonl"
     edited = path.read_bytes()
     place = edited.rfind(b'"seconds"')
     path.write_bytes(edited[:place] + edited[place:].replace(b"0.", b"9.", 1))
-    again, said = go_on(TINY, folder)
-    assert [trial.scores for trial in again.trials] == [t.scores for t in tiny_open.trials]
+    again, said = go_on(QUICK, folder)
+    assert [trial.scores for trial in again.trials] == [t.scores for t in quick.trials]
     assert any(line.startswith("Left out: line ") for line in said)
 
 
-def test_a_line_that_was_edited_before_the_last_is_named(tiny_open, tmp_path):
-    folder = cut(tiny_open.folder, tmp_path / "study", lambda e: e["event"] == "scored")
+def test_a_line_that_was_edited_before_the_last_is_named(quick, tmp_path):
+    folder = cut(quick.folder, tmp_path / "study", lambda e: e["event"] == "scored")
     path = folder / "study.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"rung": 0', b'"rung": 1', 1))
-    for use in (read_study, lambda place: go_on(TINY, place)):
+    for use in (read_study, lambda place: go_on(QUICK, place)):
         with pytest.raises(StudyError, match=r"Line \d+ of .* was changed"):
             use(folder)
 
 
-def test_damaged_proxies_are_made_again_and_a_damaged_release_is_named(tiny_private, tmp_path):
-    folder = cut(tiny_private.folder, tmp_path / "study", condensed)
+def test_damaged_proxies_are_made_again_and_a_damaged_release_is_named(private, tmp_path):
+    folder = cut(private.folder, tmp_path / "study", condensed)
     proxies = sorted((folder / "proxies").iterdir())
     whole = [path.read_bytes() for path in proxies]
     flip(proxies[0], -1)
-    again, _ = go_on(PRIVATE, folder)
+    again, _ = go_on(QUICK_PRIVATE, folder)
     assert [path.read_bytes() for path in proxies] == whole
-    assert [trial.scores for trial in again.trials] == [t.scores for t in tiny_private.trials]
-    folder = cut(tiny_private.folder, tmp_path / "other", condensed)
+    assert [trial.scores for trial in again.trials] == [t.scores for t in private.trials]
+    folder = cut(private.folder, tmp_path / "other", condensed)
     flip(folder / "release-0" / "rung-1.safetensors", -1)
     with pytest.raises(PrivacyError, match=r"rung-1.safetensors is damaged.*never drawn again"):
-        go_on(PRIVATE, folder)
+        go_on(QUICK_PRIVATE, folder)
 
 
-def test_a_changed_line_of_a_privacy_ledger_is_named(tiny_private, tmp_path):
-    folder = cut(tiny_private.folder, tmp_path / "study", condensed)
+def test_a_changed_line_of_a_privacy_ledger_is_named(private, tmp_path):
+    folder = cut(private.folder, tmp_path / "study", condensed)
     path = folder / "privacy.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"count": 1', b'"count": 0', 1))
     with pytest.raises(PrivacyError, match=r"Line \d+ of .* was changed"):
-        go_on(PRIVATE, folder)
+        go_on(QUICK_PRIVATE, folder)
 
 
 @settings(max_examples=60)
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_any_flipped_bit_of_a_set_or_curve_is_found_or_does_no_harm(
-    tiny_open, tmp_path_factory, place, bit
+    quick, tmp_path_factory, place, bit
 ):
     kept = tmp_path_factory.mktemp("bits") / "kept.safetensors"
     for name, load in (("sets/trial-000", load_set), ("curves/rung-0", load_curve)):
-        path = tiny_open.folder / f"{name}.safetensors"
+        path = quick.folder / f"{name}.safetensors"
         raw, whole = bytearray(path.read_bytes()), load(path)
         raw[place % len(raw)] ^= 1 << bit
         kept.write_bytes(raw)

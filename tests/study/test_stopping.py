@@ -1,9 +1,7 @@
 """Being stopped: what is being written is finished, workers leave, and a sentence says how on."""
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,20 +10,30 @@ from pathlib import Path
 import pytest
 from tiny import TINY
 
-from moc.study.stopping import Stopped, signals_held, stoppable
-
-PROGRAM = """
-import json, sys, time
-from pathlib import Path
 from moc import cli
 from moc.study import config
+from moc.study.stopping import Stopped, signals_held, stoppable
 
-if __name__ == "__main__":
-    tables = json.loads(sys.argv[1])
-    config.load_config = lambda *_, **__: config.parse_config(tables, where="test")
-    sys.argv[1:] = ["study", "x.toml", "--no-mlflow", "--runs", sys.argv[2]]
-    cli.main()
-"""
+
+def command(tables, place):
+    """Let a process of its own run `moc study`; gives its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        os.setsid()
+        os.dup2(os.open(place / "errors", os.O_WRONLY | os.O_CREAT), 2)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for good
+        config.load_config = lambda *_, **__: config.parse_config(tables, where="test")
+        sys.argv[1:] = ["study", "x.toml", "--no-mlflow", "--runs", str(place / "runs")]
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def test_a_signal_waits_until_what_is_being_written_is_written():
@@ -115,35 +123,34 @@ def wait_for(condition, seconds=120):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
-def test_no_worker_outlives_its_study_and_the_command_says_how_to_go_on(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [(signal.SIGTERM, 2), (signal.SIGINT, 1), (signal.SIGHUP, 1), (signal.SIGKILL, 2)],
+)
+def test_no_worker_outlives_its_study_and_the_command_says_how_to_go_on(tmp_path, number, workers):
     tables = {
         **TINY,
-        "executor": {"kind": "local", "workers": 2},
+        "executor": {"kind": "local", "workers": workers, "time_limit": 600.0},
+        "data": {**TINY["data"], "reference": 0},
         "evaluate": {**TINY["evaluate"], "replicates": 200, "report_replicates": 0},
     }
-    path, ledger = tmp_path / "program.py", tmp_path / "runs" / "tiny" / "study.jsonl"
-    path.write_text(PROGRAM)
-    study = subprocess.Popen(
-        [sys.executable, str(path), json.dumps(tables), str(tmp_path / "runs")],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for(lambda: study.poll() is not None or b'"condensed"' in read(ledger))
-    workers = children(study.pid)
-    assert len(workers) >= 2
+    ledger = tmp_path / "runs" / "tiny" / "study.jsonl"
+    study = command(tables, tmp_path)
+    wait_for(lambda: not alive(study) or b'"condensed"' in read(ledger))
+    its = children(study)
+    assert len(its) >= workers
     if number == signal.SIGINT:
-        os.killpg(study.pid, number)  # as a terminal does
+        os.killpg(study, number)  # as a terminal does
     else:
-        study.send_signal(number)
-    errors = study.communicate(timeout=60)[1]
-    wait_for(lambda: not any(map(alive, workers)), seconds=20)
+        os.kill(study, number)
+    code = os.waitstatus_to_exitcode(os.waitpid(study, 0)[1])
+    wait_for(lambda: not any(map(alive, its)), seconds=20)
+    errors = (tmp_path / "errors").read_text()
     assert "Traceback" not in errors
     if number == signal.SIGKILL:
-        assert study.returncode == -number
+        assert code == -number
     else:
-        assert study.returncode == 128 + number
+        assert code == 128 + number
         assert errors.splitlines()[-1] == (
             "moc: stopped; the same command takes a study up where it was left."
         )

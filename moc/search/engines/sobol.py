@@ -30,6 +30,11 @@ class SobolEngine(Engine):
     """
 
     @override
+    def replay(self, asked: Sequence[Point], pending: Sequence[Point] = ()) -> None:
+        """Record the answer: the sequence is drawn as far as the next ask needs it."""
+        self._asked += asked
+
+    @override
     def _propose(self, running: Sequence[Point]) -> Point | None:
         """Leave every choice to the sequence."""
         return None
