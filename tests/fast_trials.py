@@ -85,9 +85,9 @@ def _score(self, context, progress, /):
     return Counts(_sums=sums, bound=1.0)
 
 
-def fake(monkeypatch) -> None:
+def fake(monkeypatch, *, draws=20) -> None:
     """Let jobs take no time, and chances be drawn a few times only."""
-    drawn = partial(probability_nondominated, draws=20)
+    drawn = partial(probability_nondominated, draws=draws)
     monkeypatch.setattr("moc.study.store.probability_nondominated", drawn)
     monkeypatch.setattr(CondenseCurves, "run", _curves)
     monkeypatch.setattr(Dial, "run", _dial)

@@ -236,8 +236,9 @@
     $("detail-name").textContent = trial.name;
     $("detail-words").textContent = `${trial.front ? "On the front" : "Dominated"}; ` +
       (data.open ? "open, no privacy" : `epsilon ${trial.epsilon_words}`) +
-      `; masking checks ${trial.checks}. One row a class.`;
-    $("sheet").src = `data:image/png;base64,${trial.sheet}`;
+      `; masking checks ${trial.checks}. ${trial.sheet ? "One row a class" : `Its records: sets/${trial.name}.safetensors`}.`;
+    $("sheet").hidden = !trial.sheet;
+    if (trial.sheet) $("sheet").src = `data:image/png;base64,${trial.sheet}`;
     $("sheet").alt = `Synthetic records of ${trial.name}, one row a class`;
     const lines = keys.flatMap((key) => ["validation", "test"].filter((where) => trial[where])
       .map((where) => element("tr", [element("td", `${objectives[key].words}, ${where}`), element("td", pair(trial[where][key]) + objectives[key].suffix)])));

@@ -39,9 +39,12 @@ from moc.views.words import (
     trial_epsilon,
 )
 
+_PICTURED = 300
+"""At most so many sets are shown as pictures: a page of thousands of them is never opened."""
+
 
 def write_page(study: StudyRecord, path: Path) -> Path:
-    """Write the report of a study, with the contact sheet of every set embedded.
+    """Write the report of a study, with contact sheets of its sets embedded, of the front first.
 
     Args:
         study: The study; the stored sets are read from its folder.
@@ -142,13 +145,19 @@ def _data(study: StudyRecord) -> dict[str, Any]:
     words = rung_words(study) or {0: OPEN}
     colours = rung_colours(list(words))
     places = {index: place for place, index in enumerate(words)}
+    numbers = [trial.number for trial in study.trials]
+    pictured = [*dict.fromkeys([*study.front, *numbers])][:_PICTURED]
     return {
         "open": not study.is_private,
         "colours": {"grey": GREY, "ink": INK, "baseline": BASELINE},
         "objectives": [_objective(name, one) for name, one in study.objectives.items()],
         "axes": axes_of(study),
         "rungs": [{"words": words[index], "colour": colours[index]} for index in words],
-        "trials": [_trial(study, trial, places) for trial in study.trials],
+        "trials": [
+            _trial(study, trial, places)
+            | {"sheet": _sheet(study, trial) if trial.number in pictured else ""}
+            for trial in study.trials
+        ],
         "baselines": [
             {
                 "name": baseline.name,
@@ -183,8 +192,6 @@ def _objective(name: str, objective: Objective) -> dict[str, Any]:
 
 
 def _trial(study: StudyRecord, trial: Trial, places: Mapping[int, int]) -> dict[str, Any]:
-    sheet = io.BytesIO()
-    contact_sheet(load_set(study.folder / trial.set_path)).save(sheet, "PNG")
     return {
         "name": trial.name,
         "front": trial.number in study.front,
@@ -196,8 +203,14 @@ def _trial(study: StudyRecord, trial: Trial, places: Mapping[int, int]) -> dict[
         "validation": _scores(trial.scores, study.objectives),
         "test": _scores(trial.report, study.objectives),
         "checks": checks_word(study, trial.number),
-        "sheet": base64.b64encode(sheet.getvalue()).decode(),
     }
+
+
+def _sheet(study: StudyRecord, trial: Trial) -> str:
+    """The contact sheet of a set, as base64."""
+    sheet = io.BytesIO()
+    contact_sheet(load_set(study.folder / trial.set_path)).save(sheet, "PNG")
+    return base64.b64encode(sheet.getvalue()).decode()
 
 
 def _scores(

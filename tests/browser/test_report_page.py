@@ -125,6 +125,13 @@ def test_a_click_on_a_point_shows_its_images(page, study, tmp_path):
         assert page.evaluate("document.getElementById('sheet').naturalWidth") == expected.width
 
 
+def test_a_set_without_a_picture_says_where_it_is(opened, study, tmp_path, monkeypatch):
+    monkeypatch.setattr("moc.views.page._PICTURED", 0)
+    page = opened(study, tmp_path)
+    assert not page.is_visible("#sheet")
+    assert f"sets/{page.inner_text('#detail-name')}.safetensors" in page.inner_text("#detail-words")
+
+
 def test_everything_can_be_done_with_the_keyboard(page, study):
     page.focus("#limit-error")
     before = page.inner_text("#count")

@@ -82,6 +82,15 @@ def test_each_trial_carries_its_own_contact_sheet(tmp_path):
         np.testing.assert_array_equal(np.asarray(sheet), np.asarray(expected))
 
 
+def test_of_many_sets_those_of_the_front_are_shown_first(tmp_path, monkeypatch):
+    study = fake_study(tmp_path, trials=12)
+    monkeypatch.setattr("moc.views.page._PICTURED", len(study.front) + 1)
+    data = embedded(write_page(study, tmp_path / "report.html"))
+    shown = {row["name"] for row in data["trials"] if row["sheet"]}
+    assert len(shown) == len(study.front) + 1 < len(data["trials"])
+    assert {study.trial(number).name for number in study.front} < shown
+
+
 def test_a_private_study_says_what_epsilon_promises_and_lists_its_accesses(tmp_path):
     study = fake_study(tmp_path)
     text = own_text(write_page(study, tmp_path / "report.html"))
