@@ -8,7 +8,7 @@ and one record moves the counts of a score by a declared bound at most.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +33,14 @@ class Counts:
 
     _sums: Tensor = field(repr=False)  # (replicates, m) float64, for `HeldOut` alone
     bound: float
+
+    @classmethod
+    def joined(cls, parts: Sequence[Counts]) -> Counts:
+        """Counts of all replicates from those of some: one record moves them by no more."""
+        return cls(
+            _sums=torch.cat([one._sums for one in parts]),
+            bound=math.sqrt(math.fsum(one.bound**2 for one in parts)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,8 +57,10 @@ class Failed:
 class Attempt(Job[Any]):
     """Another job, or why it failed: out of memory, or with numbers that are not finite.
 
-    One that ran out of memory is tried once more, with all memory that can be had. Everything else
-    that a job raises is no matter of its trial, and ends the study.
+    One that runs out of memory is done again in halves, and halves of these, which gives the same
+    up to rounding; what cannot be divided is tried once more with what gradients need kept in the
+    machine's own memory. Everything else that a job raises is no matter of its trial, and ends the
+    study.
     """
 
     job: Job[Any]
@@ -80,20 +82,33 @@ class Attempt(Job[Any]):
 
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> Any:
-        found = self._try(context, progress)
+        found = self._sparing(self.job, context, progress)
         if isinstance(found, MemoryError):
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            found = self._try(context, progress)
-        if isinstance(found, MemoryError):
-            return Failure(cause=f"out of memory, twice ({found})")
+            return Failure(cause=f"out of memory, in the smallest parts too ({found})")
         return found
 
-    def _try(self, context: WorkerContext, progress: Progress) -> Any:  # noqa: ANN401
-        """Its result, a failure, or the error that memory ran out with."""
+    def _sparing(self, job: Job[Any], context: WorkerContext, progress: Progress) -> Any:  # noqa: ANN401
+        """The result of a job, at once or in parts; a failure; or the last error of memory."""
+        found = self._try(job, context, progress)
+        if not isinstance(found, MemoryError):
+            return found
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if not (halves := job.halves()):
+            with torch.autograd.graph.save_on_cpu():
+                return self._try(job, context, progress)
+        results = []
+        for half in halves:
+            results.append(self._sparing(half, context, progress))
+            if isinstance(results[-1], Failure | MemoryError):
+                return results[-1]
+        return job.joined(results)
+
+    def _try(self, job: Job[Any], context: WorkerContext, progress: Progress) -> Any:  # noqa: ANN401
+        """The result of a job, a failure, or the error that memory ran out with."""
         try:
-            return self.job.run(context, progress)
+            return job.run(context, progress)
         except _NO_NUMBERS as error:
             return Failure(cause=_line(error))
         except MemoryError as error:

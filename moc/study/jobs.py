@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from torch import nn
 from typing_extensions import override
@@ -73,10 +73,12 @@ class Job(ABC, Generic[Result]):
     Attributes:
         key: Its name, unique in a study.
         lane: The search that it belongs to, by rung.
+        divided: Fields of equal length that hold an entry for each part that can be done alone.
     """
 
     key: str
     lane: int = 0
+    divided: ClassVar[tuple[str, ...]] = ()
 
     @property
     def size(self) -> int:
@@ -86,6 +88,18 @@ class Job(ABC, Generic[Result]):
     @abstractmethod
     def run(self, context: WorkerContext, progress: Progress, /) -> Result:
         """Do the work."""
+
+    def halves(self) -> list[Self]:
+        """Two jobs that do the same with less memory; none if it cannot be divided."""
+        whole: Any = self
+        fields = {name: getattr(self, name) for name in self.divided}
+        half = len(next(iter(fields.values()), ())) // 2
+        parts = (slice(half), slice(half, None)) if half else ()
+        return [replace(whole, **{k: one[part] for k, one in fields.items()}) for part in parts]
+
+    def joined(self, results: Sequence[Any]) -> Any:  # noqa: ANN401
+        """The result of this job from those of its halves."""
+        return [one for result in results for one in result]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +115,7 @@ class Condense(Job[list[Condensed]]):
     lane: int = 0
     numbers: tuple[int, ...]
     tasks: tuple[Task, ...]
+    divided = ("numbers", "tasks")
 
     @property
     @override
@@ -110,14 +125,15 @@ class Condense(Job[list[Condensed]]):
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> list[Condensed]:
         recipe = context.recipes[0]
-        found = condense(
-            self.tasks,
-            evidence=context.evidence,
-            losses=tuple(recipe.losses.values()),
-            settings=recipe.condense,
-            progress=progress,
+        return _finite(
+            condense(
+                self.tasks,
+                evidence=context.evidence,
+                losses=tuple(recipe.losses.values()),
+                settings=recipe.condense,
+                progress=progress,
+            )
         )
-        return _finite(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +151,7 @@ class CondenseCurves(Job[list[Curve]]):
     starts: tuple[Start, ...]
     recipe: int = 0
     counts: int = 1
+    divided = ("starts",)
 
     @property
     @override
@@ -170,6 +187,7 @@ class Dial(Job[list[Condensed]]):
     points: tuple[Point, ...]
     recipe: int = 0
     path: Path
+    divided = ("numbers", "points")
 
     @property
     @override
@@ -180,19 +198,15 @@ class Dial(Job[list[Condensed]]):
     def run(self, context: WorkerContext, progress: Progress, /) -> list[Condensed]:
         curve = load_curve(self.path)
         sets = [curve.at(**point) for point in self.points]
-        found = losses_of(
-            sets,
-            rung=self.lane,
-            evidence=context.evidence,
-            losses=tuple(context.recipes[self.recipe].losses.values()),
-        )
+        losses = tuple(context.recipes[self.recipe].losses.values())
+        found = losses_of(sets, rung=self.lane, evidence=context.evidence, losses=losses)
         pairs = zip(sets, found, strict=True)
-        return _finite([Condensed(synthetic=one, losses=losses) for one, losses in pairs])
+        return _finite([Condensed(synthetic=one, losses=row) for one, row in pairs])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Job[Counts]):
-    """Train networks on a set and count outcomes on held-out records.
+class Trains(Job[Result]):
+    """Work on networks that are trained on a stored set.
 
     Attributes:
         name: Trial or baseline.
@@ -208,14 +222,23 @@ class Score(Job[Counts]):
     records: str
     seeds: tuple[int, ...]
 
+    def trained(self, context: WorkerContext) -> Trained:
+        """The networks."""
+        return Trained(load_set(self.path), seeds=self.seeds, device=context.device)
+
+
+class Score(Trains[Counts]):
+    """Count outcomes of every measure on held-out records."""
+
+    divided = ("seeds",)
+
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> Counts:
-        trained = Trained(load_set(self.path), seeds=self.seeds, device=context.device)
-        return count_outcomes(
-            trained,
-            measures=context.measures[self.records],
-            held_out=context.held_out[self.records],
-        )
+        return _counts(self.trained(context), self.records, context)
+
+    @override
+    def joined(self, results: Sequence[Counts]) -> Counts:
+        return Counts.joined(results)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,39 +255,23 @@ class Examined:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examine(Job[Examined]):
+class Examine(Trains[Examined]):
     """Run masking checks on a network trained on a set, and measure its robustness curve.
 
     Attributes:
-        name: Trial or baseline.
-        path: The stored set.
-        records: Which held-out records.
-        seeds: Public seeds of the networks to train.
         checked: Whether to run the masking checks.
         transfer: Other networks whose adversarial records those checks try.
         scored: Held-out records on which the same networks are also scored, as `Score` would.
     """
 
-    key: str
-    lane: int = 0
-    name: str
-    path: Path
-    records: str
-    seeds: tuple[int, ...]
     checked: bool
     transfer: tuple[nn.Module, ...] = ()
     scored: str | None = None
 
     @override
     def run(self, context: WorkerContext, progress: Progress, /) -> Examined:
-        trained = Trained(load_set(self.path), seeds=self.seeds, device=context.device)
-        counts = None
-        if self.scored is not None:
-            counts = count_outcomes(
-                trained,
-                measures=context.measures[self.scored],
-                held_out=context.held_out[self.scored],
-            )
+        trained = self.trained(context)
+        counts = None if self.scored is None else _counts(trained, self.scored, context)
         found = examine(
             trained,
             training=context.training,
@@ -274,6 +281,12 @@ class Examine(Job[Examined]):
             transfer_models=self.transfer,
         )
         return Examined(found=found, counts=counts)
+
+
+def _counts(trained: Trained, records: str, context: WorkerContext) -> Counts:
+    """Outcomes of every measure on a kind of held-out records."""
+    measures, held_out = context.measures[records], context.held_out[records]
+    return count_outcomes(trained, measures=measures, held_out=held_out)
 
 
 def _finite(sets: list[Condensed]) -> list[Condensed]:

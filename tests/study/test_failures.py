@@ -11,9 +11,8 @@ from moc.errors import NotFiniteError, StudyError
 from moc.evaluate.scores import Estimate
 from moc.search.engines.base import Engine
 from moc.study import lane
-from moc.study.attempts import Attempt, Failure
 from moc.study.config import parse_config
-from moc.study.jobs import Condense, CondenseCurves, Dial, Examine, Job, Score
+from moc.study.jobs import Condense, CondenseCurves, Dial, Examine, Score
 from moc.study.reporter import Silent
 from moc.study.run import run_study
 from moc.views.page import write_page
@@ -71,9 +70,9 @@ def fail(monkeypatch, kind, where, error):
 @pytest.mark.parametrize(
     ("kind", "stage", "error", "cause"),
     [
-        (Score, "scoring", torch.OutOfMemoryError("CUDA out of memory."), "out of memory, twice"),
-        (Score, "scoring", RuntimeError("DefaultCPUAllocator: can't allocate memory"), "twice"),
-        (Score, "scoring", MemoryError(), "out of memory, twice"),
+        (Score, "scoring", torch.OutOfMemoryError("CUDA out of memory."), "smallest parts too"),
+        (Score, "scoring", RuntimeError("DefaultCPUAllocator: can't allocate memory"), "smallest"),
+        (Score, "scoring", MemoryError(), "smallest parts too"),
         (Dial, "condensing", NotFiniteError("a loss is not a number"), "a loss is not a number"),
     ],
 )
@@ -151,32 +150,6 @@ def test_what_fails_at_the_end_is_left_out_and_said(tmp_path, monkeypatch):
     assert {one.name for one in study.baselines} == set()
     assert all(trial.report is None for trial in study.trials)
     assert sum(line.startswith("Left out: ") for line in said) > 3
-
-
-class Grows(Job):
-    key, lane = "grows", 0
-
-    def __init__(self, times):
-        self.left = times
-
-    def run(self, context, progress, /):
-        self.left -= 1
-        if self.left >= 0:
-            raise MemoryError
-        return "done"
-
-
-def test_what_ran_out_of_memory_once_is_tried_again():
-    assert Attempt(job=Grows(1)).run(None, None) == "done"
-    assert isinstance(Attempt(job=Grows(2)).run(None, None), Failure)
-
-
-def test_what_a_job_refuses_for_other_reasons_ends_the_study():
-    for error in (StudyError("no"), RuntimeError("shapes"), KeyError("x")):
-        job = Grows(0)
-        job.run = lambda *_, error=error: (_ for _ in ()).throw(error)
-        with pytest.raises(type(error)):
-            Attempt(job=job).run(None, None)
 
 
 @pytest.mark.parametrize(
