@@ -2,6 +2,8 @@
 PYTHON ?= python3
 STUDY ?= studies/digits.toml
 ARGS ?=
+BASELINE ?=
+VICO ?=
 BIN := .venv/bin
 STAMP := .venv/.moc-installed
 EXTRAS := .venv/.moc-extras
@@ -9,7 +11,7 @@ EXTRAS := .venv/.moc-extras
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: study test ui check slow newcomer browser docs extras install clean
+.PHONY: study test ui check slow newcomer browser bench docs extras install clean
 
 study: $(STAMP)
 	$(BIN)/moc study $(STUDY) $(ARGS)
@@ -25,6 +27,9 @@ newcomer: $(STAMP)
 
 browser: $(STAMP) $(EXTRAS)
 	$(BIN)/python -m pytest -m browser $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/bench.py $(if $(BASELINE),--baseline $(BASELINE)) $(if $(VICO),--vico $(VICO)) $(ARGS)
 
 docs: $(STAMP) $(EXTRAS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

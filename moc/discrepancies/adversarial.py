@@ -17,6 +17,9 @@ from moc.evidence.base import View
 from moc.networks.bank import Encoded, Member
 from moc.networks.network import Ensembles
 
+_TOGETHER = 1024
+"""Records attacked at once on a CPU: activations of more leave the memory that is kept."""
+
 
 class Attacked(LossPart):
     """The discrepancy on records that are attacked in every step.
@@ -79,18 +82,30 @@ class Adversarial(Loss):
         x, labels = view.batch()
         n, sets = min(self.records, x.shape[1]), len(x) if heads is None else len(heads)
         x, labels = x[:, :n], labels[..., :n, :]
-        attacked = self.attack(
-            _Own(view.member) if heads is None else _Heads(view.member, heads.detach()),
-            x.expand(sets, *x.shape[1:]).flatten(0, 1),
-            labels.argmax(-1).expand(sets, n).flatten(),
-            threat=self.threat,
-            classes=labels.shape[-1],
-            seed=view.seed,
-        )
+        hard = labels.argmax(-1).expand(sets, n)
+        attacked = self._attacked(view, heads, x.expand(sets, *x.shape[1:]), hard)
         if self.teachers is not None:
             with torch.no_grad():
                 labels = self.teachers(x, view.rungs[: len(x)])
-        return self.discrepancy.value(encoded, view.of(attacked.unflatten(0, (sets, n)), labels))
+        return self.discrepancy.value(encoded, view.of(attacked, labels))
+
+    def _attacked(self, view: View, heads: Tensor | None, x: Tensor, y: Tensor) -> Tensor:
+        """The records x (B, n, *shape) with labels (B, n), as each set's classifier fears them."""
+        together = len(x)
+        if x.device.type == "cpu" and self.attack.per_record:
+            together = max(1, _TOGETHER // x.shape[1])
+        found = [
+            self.attack(
+                _Own(view.member) if heads is None else _Heads(view.member, heads[some].detach()),
+                x[some].flatten(0, 1),
+                y[some].flatten(),
+                threat=self.threat,
+                classes=view.member.network.head.out_features,
+                seed=view.seed,
+            )
+            for some in (slice(b, b + together) for b in range(0, len(x), together))
+        ]
+        return torch.cat(found).unflatten(0, x.shape[:2])
 
 
 class _Own(nn.Module):

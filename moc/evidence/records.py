@@ -16,6 +16,9 @@ from moc.evidence.base import RECORDS, Evidence, View
 from moc.networks.bank import Bank, Member
 from moc.statistics.base import Statistic
 
+_CHUNK = 256
+"""Records at a time on a CPU: activations of thousands are more than memory is kept for."""
+
 
 class RecordView(View):
     """Records (B or 1, n, *shape) under one network, labels (n, c) or (B or 1, n, c)."""
@@ -36,7 +39,9 @@ class RecordView(View):
     @torch.no_grad()
     def features(self) -> Tensor:
         """Features (B or 1, n, d)."""
-        return self.member(self._x.flatten(0, 1)).unflatten(0, self._x.shape[:2])
+        x = self._x.flatten(0, 1)
+        parts = x.split(_CHUNK if x.device.type == "cpu" else len(x))
+        return torch.cat([self.member(part) for part in parts]).unflatten(0, self._x.shape[:2])
 
     @override
     def batch(self) -> tuple[Tensor, Tensor]:

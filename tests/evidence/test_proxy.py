@@ -127,6 +127,15 @@ def test_every_set_attacks_the_records_of_its_own_proxy(discrepancy):
     torch.testing.assert_close(gap, torch.full((3,), 0.1), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("discrepancy", [Spy(), OwnSpy()], ids=["heads", "own"])
+def test_sets_that_are_attacked_a_few_at_a_time_meet_the_same_attack(discrepancy, monkeypatch):
+    view, encoded = proxies(1, 2).view(0, [1, 0, 1]), encoded_sets(3)
+    whole = adversarial(discrepancy)(encoded, view), discrepancy.seen[0]
+    monkeypatch.setattr("moc.discrepancies.adversarial._TOGETHER", 8)  # two sets of four records
+    torch.testing.assert_close(adversarial(discrepancy)(encoded, view), whole[0])
+    torch.testing.assert_close(discrepancy.seen[0], whole[1])
+
+
 def test_the_attack_raises_the_loss_of_every_set():
     view, encoded = proxies(1, 2).view(0, [1, 0]), encoded_sets(2)
     plain = RidgeRisk().value(encoded, view.of(view.batch()[0][:, :4], view.batch()[1][:4]))

@@ -43,6 +43,12 @@ def test_a_view_shows_one_batch_under_its_own_network_or_under_another():
     assert torch.equal(under.embedded()[0][0], member(first.batch()[0][0]))
 
 
+def test_records_are_embedded_a_few_at_a_time_to_the_same_features(monkeypatch):
+    whole = samples(batch=7).view(0, [0]).embedded()[0]
+    monkeypatch.setattr("moc.evidence.records._CHUNK", 3)
+    torch.testing.assert_close(samples(batch=7).view(0, [0]).embedded()[0], whole)
+
+
 def test_an_open_study_may_start_from_records():
     evidence = samples()
     y = torch.tensor([0, 1, 1, 0])

@@ -1,0 +1,224 @@
+"""The rows of `make bench`; see `bench.py`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from bench_things import facts, random_records, released, samples, seconds, steps_of, wall
+from bench_vico import vico_step
+
+from moc.attacks.gradient import PgdMargin
+from moc.attacks.threat import Threat
+from moc.condense import CondenseSettings, Start, condense_curves
+from moc.data import DataInfo
+from moc.data.augment import Augmentation
+from moc.data.storage import save_set
+from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
+from moc.discrepancies.adversarial import Adversarial
+from moc.discrepancies.base import Generalization
+from moc.discrepancies.feature_mean import FeatureMean
+from moc.discrepancies.ridge import RidgeRisk
+from moc.evaluate.protocols.fast import Fast
+from moc.evaluate.suites import FastSuite
+from moc.evidence.moments import Moments
+from moc.objectives.error import Right
+from moc.objectives.robust_error import RightUnderAttack
+from moc.privacy.held_out import HeldOut
+from moc.privacy.ledger import Ledger
+from moc.study.executors import Executor
+from moc.study.executors.local import Inline, Local
+from moc.study.jobs import Score, WorkerContext
+
+if TYPE_CHECKING:
+    from bench import Sizes
+
+THREAT = Threat(eps=0.1)
+GROWTH = 8  # by how much N grows where a row asks what N costs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What was measured, turn by turn.
+
+    Attributes:
+        name: What, with its sizes.
+        unit: Of all values.
+        ours: What moc took, (repeats,).
+        against: What that is compared with, if anything.
+        others: What it took in the same turns, (repeats,).
+        aim: For the ratio of the two, or for the value.
+    """
+
+    name: str
+    unit: str
+    ours: tuple[float, ...]
+    against: str = ""
+    others: tuple[float, ...] = ()
+    aim: str = ""
+
+
+def dm_step(sizes: Sizes) -> Iterator[Row]:
+    """One step of distribution matching under a fresh network, with Siamese augmentation."""
+    network = f"convnet3-w{sizes.width}"
+    augmentation = Augmentation.dsa(mirrored=True)
+    evidence = samples(network, sizes.device, batch=sizes.real, augment=augmentation)
+    peer = None
+    if sizes.vico is not None:
+        peer = vico_step(sizes.vico, sizes.width, sizes.real // 10, sizes.device)
+    ours, others = steps_of(evidence, Generalization(FeatureMean()), 1, sizes.repeats, peer=peer)
+    yield Row(
+        name=f"one DM step, {network}, {sizes.real} real + 100 synthetic, DSA",
+        unit="s",
+        ours=ours,
+        against="VICO, main_DM.py" if others else "",
+        others=others,
+        aim="3 on a CPU, 8 on an H100",
+    )
+
+
+def attacked_step(sizes: Sizes) -> Iterator[Row]:
+    """Ridge risk under attack for several sets together, against as many sets apart."""
+    network = f"convnet3-w{sizes.attacked_width}"
+    evidence = samples(network, sizes.device, batch=256)
+    attack = PgdMargin(steps=4)
+    loss = Adversarial(RidgeRisk(), attack=attack, threat=THREAT, records=96)
+    measured: dict[int, list[float]] = {count: [] for count in (1, *sizes.together)}
+    for _ in range(sizes.repeats):
+        for count, found in measured.items():
+            found.extend(steps_of(evidence, loss, count, 1)[0])
+    for count in sizes.together:
+        yield Row(
+            name=f"ridge risk under attack, {network}, batch 256, 96 attacked, {count} sets",
+            unit="s",
+            ours=tuple(measured[count]),
+            against=f"{count} times one set",
+            others=tuple(count * one for one in measured[1]),
+            aim={32: "4 on a CPU, 20 on an H100"}.get(count, ""),
+        )
+
+
+def evaluation(sizes: Sizes) -> Iterator[Row]:
+    """Scoring sets: as a study does it on this device, and one network after the other."""
+    ledger, info = Ledger(None), facts(200)
+    ledger.own("validation", random_records(info))
+    training = Fast(network="convnet3-w32", epochs=sizes.epochs).resolve(info, THREAT)
+    robust = RightUnderAttack(training=training, suite=FastSuite(), threat=THREAT)
+    context = WorkerContext(
+        evidence=samples("convnet3-w32", sizes.device, batch=1),
+        recipes=(),
+        training=training,
+        threat=THREAT,
+        measures={"validation": {"error": Right(training=training), "robust_error": robust}},
+        held_out={"validation": HeldOut(ledger, "validation")},
+        device=sizes.device,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [_score(Path(folder), number, info, sizes) for number in range(sizes.sets)]
+        together, alone = Local().start(context), Inline(context)
+        run_all(together, jobs)  # processes start, and import what they need
+        turns = [(run_all(together, jobs), run_all(alone, jobs)) for _ in range(sizes.repeats)]
+        together.close()
+    yield Row(
+        name=f"scoring {sizes.sets} sets x {sizes.networks} networks, 200 records, fast suite",
+        unit="s (wall)",
+        ours=tuple(own for own, _ in turns),
+        against="one by one",
+        others=tuple(other for _, other in turns),
+        aim="1.8 on two cores, 10 on a GPU",
+    )
+
+
+def run_all(executor: Executor, jobs: Sequence[Score]) -> float:
+    """Seconds until all jobs are done."""
+    for job in jobs:
+        executor.submit(job)
+    return wall(lambda: list(executor.results(lambda *_: None)))
+
+
+def help_text(sizes: Sizes) -> Iterator[Row]:
+    """The first thing that anybody types."""
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.argv = ['moc', '--help']; from moc.cli import main; main()",
+    ]
+    run = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+    run()
+    ours = tuple(wall(run) for _ in range(max(sizes.repeats, 5)))
+    yield Row(name="moc --help", unit="s (wall)", ours=ours, aim="under 0.3 s")
+
+
+def memory_of_the_pass(sizes: Sizes) -> Iterator[Row]:
+    """How much the peak grows during a pass over T, in fresh processes."""
+    few, many = sizes.records, GROWTH * sizes.records
+    turns = [(growth(many), growth(few)) for _ in range(sizes.repeats)]
+    yield Row(
+        name=f"memory of the pass over {many} records, 2 convnet2-w32-half",
+        unit="MiB",
+        ours=tuple(own for own, _ in turns),
+        against=f"{few} records",
+        others=tuple(other for _, other in turns),
+        aim="1 (flat)",
+    )
+
+
+def front_cost(sizes: Sizes) -> Iterator[Row]:
+    """Two curves from a stored release of so many records, and of several times as many."""
+    few, many = sizes.records, GROWTH * sizes.records
+    with tempfile.TemporaryDirectory() as folder:
+        evidence = [released(count, Path(folder) / str(count)) for count in (many, few)]
+        condense_front(evidence[0])
+        turns = [
+            [seconds(partial(condense_front, one), "cpu") for one in evidence]
+            for _ in range(sizes.repeats)
+        ]
+    yield Row(
+        name=f"two curves from the stored release of {many} records",
+        unit="s",
+        ours=tuple(own for own, _ in turns),
+        against=f"of {few} records",
+        others=tuple(other for _, other in turns),
+        aim="1 (unchanged)",
+    )
+
+
+def condense_front(evidence: Moments) -> None:
+    """A short condensation of both rungs."""
+    losses = {"mean": Generalization(FeatureMean()), "ridge": Generalization(RidgeRisk())}
+    starts = [Start(rung=0), Start(rung=1)]
+    settings = CondenseSettings(images_per_class=2, steps=10)
+    condense_curves(starts, evidence=evidence, losses=losses, settings=settings)
+
+
+ROWS: dict[str, Callable[[Sizes], Iterator[Row]]] = {
+    "help": help_text,
+    "memory": memory_of_the_pass,
+    "front": front_cost,
+    "dm-step": dm_step,
+    "attacked-step": attacked_step,
+    "evaluation": evaluation,
+}
+
+
+def growth(records: int) -> float:
+    """By how many MiB the peak grows in a pass over so many records."""
+    command = [sys.executable, str(Path(__file__).with_name("bench.py")), "pass", str(records)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _score(folder: Path, number: int, info: DataInfo, sizes: Sizes) -> Score:
+    y = balanced_labels(10, len(info.classes))
+    x = torch.rand(len(y), *info.shape, generator=torch.Generator().manual_seed(number))
+    path = folder / f"{number}.safetensors"
+    save_set(SyntheticSet(info=info, x=x, labels=one_hot(y, len(info.classes))), path)
+    seeds = tuple(range(sizes.networks))
+    name = f"set {number}"
+    return Score(key=name, name=name, path=path, records="validation", seeds=seeds)

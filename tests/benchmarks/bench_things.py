@@ -1,0 +1,150 @@
+"""What the rows of `make bench` are made of: random records, clocks, steps of condensation."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from moc.condense import CondenseSettings, Task, condense
+from moc.data import DataInfo, RealData
+from moc.data.augment import Augmentation
+from moc.data.vault import Records
+from moc.discrepancies.base import Loss
+from moc.evidence.base import Evidence
+from moc.evidence.moments import Moments
+from moc.evidence.samples import Samples
+from moc.memory import keep_freed_memory
+from moc.networks.architectures import parse_network
+from moc.networks.bank import Bank
+from moc.privacy.access import Budget
+from moc.privacy.collect import Collection
+from moc.privacy.ladder import Ladder
+from moc.privacy.ledger import Ledger
+from moc.privacy.release import draw
+from moc.statistics.class_means import ClassMeans
+from moc.statistics.second_moments import SecondMoments
+
+
+def facts(count: int) -> DataInfo:
+    """Facts of data that look like Fashion-MNIST."""
+    classes = tuple(str(k) for k in range(10))
+    return DataInfo(name="random", shape=(1, 28, 28), classes=classes, count=count, mirrored=True)
+
+
+def random_records(info: DataInfo) -> RealData:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(256, (info.count, *info.shape), dtype=torch.uint8, generator=generator)
+    return RealData(info=info, x=x, y=torch.arange(info.count) % len(info.classes))
+
+
+def samples(
+    network: str, device: str, *, batch: int, augment: Augmentation | None = None
+) -> Samples:
+    """Batches of random images under fresh networks."""
+    ledger, info = Ledger(None), facts(5000)
+    ledger.own("train", random_records(info))
+    networks = (parse_network(network),)
+    bank = Bank(info=info, networks=networks, seed=0, augmentation=augment, device=device)
+    return Samples(ledger, bank=bank, batch=batch)
+
+
+def released(count: int, folder: Path) -> Moments:
+    """A release of so many records, drawn and stored."""
+    ledger, info = Ledger(Budget(epsilon=8.0)), facts(count)
+    ledger.own("train", random_records(info))
+    networks = (parse_network("convnet2-w32-half"),)
+    bank = Bank(info=info, networks=networks, seed=0, width=64)
+    statistics = (ClassMeans(weight=0.5), SecondMoments())
+    collection = Collection(bank=bank, networks=2, statistics=statistics)
+    released = draw(ledger, collection, Ladder(epsilons=(8.0, 1.0)), folder=folder)
+    return Moments([(collection, released)])
+
+
+def clock(device: str) -> float:
+    """CPU seconds of this process, or on a GPU seconds once it has done all that it was given."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def seconds(work: Callable[[], object], device: str) -> float:
+    """What `work` takes on the clock of the device."""
+    start = clock(device)
+    work()
+    return clock(device) - start
+
+
+def wall(work: Callable[[], object]) -> float:
+    """What `work` takes on the wall."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class _Enough(Exception):
+    """Raised after the last step that is timed: what follows belongs to no step."""
+
+
+def steps_of(
+    evidence: Evidence,
+    loss: Loss,
+    sets: int,
+    steps: int,
+    *,
+    peer: Callable[[], object] | None = None,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Seconds of some steps of condensation after the first, and of the peer's by turns."""
+    device = evidence.device
+    ours: list[float] = []
+    others: list[float] = []
+    started = 0.0
+
+    def progress(done: int, _total: int) -> None:
+        nonlocal started
+        if done > 1:
+            ours.append(clock(device) - started)
+        if peer is not None:
+            others.append(seconds(peer, device))
+        if done > steps:
+            raise _Enough
+        started = clock(device)
+
+    with contextlib.suppress(_Enough):
+        condense(
+            [Task(weights=(1.0,), seed=seed) for seed in range(sets)],
+            evidence=evidence,
+            losses=[loss],
+            settings=CondenseSettings(steps=steps + 1, labels="hard"),
+            progress=progress,
+        )
+    return tuple(ours), tuple(others[1:])
+
+
+def main_of_a_child() -> bool:
+    """Print by how many MiB the peak of this process grew in a pass, if that is what it is for."""
+    if sys.argv[1:2] != ["pass"]:
+        return False
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    info = facts(int(sys.argv[2]))
+    bank = Bank(info=info, networks=(parse_network("convnet2-w32-half"),), seed=0)
+    collection = Collection(bank=bank, networks=2, statistics=(ClassMeans(),))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(256, (info.count, *info.shape), dtype=torch.uint8, generator=generator)
+    y = torch.arange(info.count) % 10
+    before = _peak()
+    collection.sums(Records(x=x, y=y))
+    print(_peak() - before)
+    return True
+
+
+def _peak() -> float:
+    """The most that this process has held, in MiB; `ru_maxrss` would begin with its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
