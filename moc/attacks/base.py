@@ -31,10 +31,13 @@ class Attack(Part, ABC):
             that one record more or less would change the perturbation of all that follow. It also
             keeps to calls of one shape, since kernels round differently for different numbers of
             records.
+        in_order: Whether the model is given the whole call, in order, each time, so that it may be
+            several that have their own part of it each.
     """
 
     steps: int = Field(gt=0)
     gap: ClassVar[Gap | None] = None
+    in_order: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
@@ -54,7 +57,7 @@ class Attack(Part, ABC):
         Args:
             model: Maps records (n, *shape) in [0, 1] to logits (n, classes). Attacked in
                 evaluation mode; modes, `requires_grad` flags and `.grad` are left as they were.
-                It is given the whole call, in order, by `fgsm`, `mifgsm` and PGD, and subsets
+                It is given the whole call, in order, by those that are `in_order`, and subsets
                 of it by the others.
             x: Records (n, *shape) in [0, 1], images or vectors.
             y: Right labels (n,).

@@ -22,6 +22,7 @@ class Fgsm(Attack):
 
     kind: Literal["fgsm"] = "fgsm"
     steps: Literal[1] = 1
+    in_order: ClassVar[bool] = True
     gap: ClassVar[Gap | None] = staticmethod(soft_gap)
 
     @property
@@ -40,6 +41,7 @@ class MiFgsm(Attack):
     """Steps with momentum along the gradient of the cross-entropy (arXiv 1710.06081); Linf only."""
 
     kind: Literal["mifgsm"] = "mifgsm"
+    in_order: ClassVar[bool] = True
     gap: ClassVar[Gap | None] = staticmethod(soft_gap)
 
     @property
@@ -69,6 +71,7 @@ class PgdCe(Attack):
 
     kind: Literal["pgd-ce"] = "pgd-ce"
     random_start: bool = False
+    in_order: ClassVar[bool] = True
     gap: ClassVar[Gap | None] = staticmethod(soft_gap)
 
     @property

@@ -88,6 +88,15 @@ class AugmentationDraw:
             x = x.masked_fill(_inside(self.cutout.to(x.device), x.shape[-2], x.shape[-1]), 0.0)
         return x
 
+    def to(self, device: torch.device | str) -> AugmentationDraw:
+        """The same draw, on a device."""
+        color, warp, cutout = self.color, self.warp, self.cutout
+        return AugmentationDraw(
+            color=None if color is None else color.to(device),
+            warp=None if warp is None else warp.to(device),
+            cutout=None if cutout is None else cutout.to(device),
+        )
+
     def rows(self, first: int, last: int) -> AugmentationDraw:
         """The rows first..last-1, as a draw of their own."""
         color, warp, cutout = self.color, self.warp, self.cutout

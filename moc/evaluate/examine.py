@@ -14,6 +14,7 @@ from moc.attacks.threat import Threat
 from moc.evaluate.masking import Check, masking_report
 from moc.evaluate.robust import Robustness
 from moc.evaluate.suites import CustomSuite
+from moc.evaluate.together import Together, stackable
 from moc.evaluate.trained import Trained
 from moc.networks.network import Network, finite_weights
 from moc.networks.train import Training
@@ -98,6 +99,11 @@ def _outcomes(
     """Records (n, *shape) and labels (n,) to right or wrong (n, R, m) under each budget."""
 
     def measure(x: Tensor, y: Tensor) -> Tensor:
+        if stackable(networks):
+            device = networks[0].mean.device
+            attacked = Together(networks=networks, suite=CURVE, threat=threats[-1], seeds=seeds)
+            found = attacked.curve(x.to(device), y.to(device), threats)
+            return found.permute(2, 1, 0).float().cpu()
         rows = [_right(net, x, y, threats, seed) for net, seed in zip(networks, seeds, strict=True)]
         return torch.stack(rows, dim=1)
 

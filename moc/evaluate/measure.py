@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from moc.evaluate.scores import Estimate
+from moc.networks.network import Network, finite_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from moc.networks.network import Network
     from moc.networks.train import Training
     from moc.privacy.held_out import Rates
 
@@ -43,6 +46,21 @@ class Measure(ABC):
             y: Their labels (n,).
             seed: Public seed of whatever is random, such as attacks.
         """
+
+    def together(
+        self, networks: Sequence[Network], x: Tensor, y: Tensor, *, seeds: Sequence[int]
+    ) -> Tensor:
+        """Values (n, R, k) of R networks of one architecture, some of which may have diverged.
+
+        Whoever can do better than one after the other may, with the same outcome up to rounding.
+        """
+        found = [
+            self.outcomes(network, x, y, seed=seed).float()
+            if finite_weights(network)
+            else self.diverged(y).float()
+            for network, seed in zip(networks, seeds, strict=True)
+        ]
+        return torch.stack(found, dim=1)
 
     @abstractmethod
     def estimate(self, rates: Rates) -> Estimate:

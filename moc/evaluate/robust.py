@@ -106,18 +106,24 @@ class Robustness:
         draw = torch.Generator().manual_seed(self.seed)
         left: dict[str, Tensor] = {}
         for attack in self.suite.attacks:
-            seeds = count(int(torch.randint(2**31, (), generator=draw)))
-            perturb = partial(self._perturb, attack, threat, seeds)
-            if self.suite.per_record:
-                alive = alive & _outcomes(self.model, perturb, x, y, batch=self.batch, fill=True)
-            else:
-                rows = alive.nonzero().squeeze(1)
-                alive = alive.clone()
-                alive[rows] = _outcomes(
-                    self.model, perturb, x[rows], y[rows], batch=self.batch, fill=False
-                )
+            first = int(torch.randint(2**31, (), generator=draw))
+            alive = self.after(attack, x, y, threat=threat, alive=alive, first=first)
             left[attack.label] = alive
         return left
+
+    def after(
+        self, attack: Attack, x: Tensor, y: Tensor, *, threat: Threat, alive: Tensor, first: int
+    ) -> Tensor:
+        """Which of the records `alive` (n,) bool are right after one attack, (n,) bool.
+
+        Its calls have the seeds `first`, `first` + 1, ...
+        """
+        perturb = partial(self._perturb, attack, threat, count(first))
+        if self.suite.per_record:
+            return alive & _outcomes(self.model, perturb, x, y, batch=self.batch, fill=True)
+        rows, alive = alive.nonzero().squeeze(1), alive.clone()
+        alive[rows] = _outcomes(self.model, perturb, x[rows], y[rows], batch=self.batch, fill=False)
+        return alive
 
     def _perturb(
         self, attack: Attack, threat: Threat, seeds: Iterator[int], x: Tensor, y: Tensor

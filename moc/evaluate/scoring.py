@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,7 +11,6 @@ from torch import Tensor
 from moc.evaluate.measure import Measure
 from moc.evaluate.scores import Estimate
 from moc.evaluate.trained import Trained
-from moc.networks.network import Network, finite_weights
 from moc.privacy.held_out import Counts, HeldOut, Rates
 
 
@@ -36,7 +35,7 @@ def count_outcomes(
         x, y = x.to(trained.device), y.to(trained.device)
         return torch.cat(
             [
-                _of(measure, own, x, y, trained.seeds).cpu()
+                measure.together(own, x, y, seeds=trained.seeds).cpu()
                 for measure, own in zip(measures.values(), networks, strict=True)
             ],
             dim=2,
@@ -58,18 +57,3 @@ def estimates(rates: Rates, measures: Mapping[str, Measure]) -> dict[str, Estima
         name: measure.estimate(Rates(values=part, noise=rates.noise, records=rates.records))
         for (name, measure), part in zip(measures.items(), parts, strict=True)
     }
-
-
-def _of(
-    measure: Measure, networks: Sequence[Network], x: Tensor, y: Tensor, seeds: Sequence[int]
-) -> Tensor:
-    """Outcomes (n, R, k) of one measure."""
-    return torch.stack(
-        [
-            measure.outcomes(network, x, y, seed=seed).float()
-            if finite_weights(network)
-            else measure.diverged(y).float()
-            for network, seed in zip(networks, seeds, strict=True)
-        ],
-        dim=1,
-    )

@@ -8,6 +8,7 @@ import torch
 
 from moc.data.synthetic import SyntheticSet
 from moc.networks.network import Network
+from moc.networks.stack import fit_stack, stacks_pay
 from moc.networks.train import Training, train
 
 
@@ -35,8 +36,30 @@ class Trained:
     def by(self, training: Training) -> list[Network]:
         """The R networks of a training, in evaluation mode, on the device."""
         if training not in self._known:
-            self._known[training] = [
-                train(self.synthetic, training, seed=seed, device=self.device)
-                for seed in self.seeds
-            ]
+            self._known[training] = train_all(
+                [self.synthetic] * len(self.seeds), training, seeds=self.seeds, device=self.device
+            )
         return self._known[training]
+
+
+def train_all(
+    sets: Sequence[SyntheticSet],
+    training: Training,
+    *,
+    seeds: Sequence[int],
+    device: torch.device | str = "cpu",
+) -> list[Network]:
+    """Train a network on each set: side by side on a GPU where sets are of one size, else in turn.
+
+    Args:
+        sets: One for each network; a set may come several times.
+        training: How.
+        seeds: Public seed of each network.
+        device: Where.
+    """
+    pairs = [one.training_records() for one in sets] if stacks_pay(device) else []
+    if len({x.shape for x, _ in pairs}) != 1 or len(pairs) < 2 or training.attack is not None:
+        each = zip(sets, seeds, strict=True)
+        return [train(one, training, seed=seed, device=device) for one, seed in each]
+    x, labels = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+    return fit_stack(x, labels, sets[0].info, training, seeds=seeds, device=device)

@@ -58,11 +58,11 @@ class SGD(BaseModel):
 
 
 class Trainer:
-    """A network and its optimiser."""
+    """A network, or several as one module, and their optimiser."""
 
-    def __init__(self, network: nn.Module, sgd: SGD) -> None:
-        """Train `network` in place."""
-        self.network, self._sgd = network, sgd
+    def __init__(self, network: nn.Module, sgd: SGD, *, networks: int = 1) -> None:
+        """Train `network` in place; it is so many, each with as many of the records of a step."""
+        self.network, self._sgd, self._networks = network, sgd, networks
         self._optimiser = torch.optim.SGD(
             network.parameters(),
             lr=sgd.lr,
@@ -81,7 +81,7 @@ class Trainer:
         """
         self._optimiser.param_groups[0]["lr"] = self._sgd.lr * (_DECAY if decayed else 1.0)
         self._optimiser.zero_grad(set_to_none=True)
-        F.cross_entropy(self.network(x), labels).backward()
+        (self._networks * F.cross_entropy(self.network(x), labels)).backward()
         self._optimiser.step()
 
 
@@ -153,11 +153,9 @@ def fit(
     network = build(training.network, info, seed=seed).to(device).train()
     trainer = Trainer(network, training.sgd)
     x, labels = x.detach().to(device), labels.detach().to(device)
-    dsa = training.augmentation == "dsa"
-    augmentation = Augmentation.dsa(info.mirrored) if dsa else Augmentation.none()
-    generator = torch.Generator().manual_seed(seed)
-    for epoch, rows, draw in _plan(len(x), info.shape, training, augmentation, generator):
-        images, targets = (x, labels) if rows is None else (x[rows], labels[rows])
+    augmentation, generator = augmentation_of(training, info), torch.Generator().manual_seed(seed)
+    for epoch, rows, draw in plan(len(x), training, augmentation, info, [generator], device):
+        images, targets = (x, labels) if rows is None else (x[rows[0]], labels[rows[0]])
         if training.attack is not None:
             images = training.attack(
                 _Augmented(draw, network),
@@ -172,44 +170,58 @@ def fit(
     return network.eval().requires_grad_(False)
 
 
+def augmentation_of(training: Training, info: DataInfo) -> Augmentation:
+    """What may be done to records of such data in a training."""
+    return Augmentation.dsa(info.mirrored) if training.augmentation == "dsa" else Augmentation()
+
+
 _Step = tuple[int, Tensor | None, AugmentationDraw]
-"""Epoch, rows of the set (all of it without a copy if None), and how they are augmented."""
+"""Epoch, rows (R, m) of the sets (all without a copy if None), and how R * m are augmented."""
+_Waiting = tuple[int, Tensor | None, Chances]
 
 
-def _plan(
+def plan(
     n: int,
-    shape: tuple[int, ...],
     training: Training,
     augmentation: Augmentation,
-    generator: Generator,
+    info: DataInfo,
+    generators: Sequence[Generator],
+    device: torch.device | str,
 ) -> Iterator[_Step]:
-    """Every step of a training on n records.
+    """Every step of R trainings side by side, each on n records and with a generator of its own.
 
-    Draws are made for several steps together, unless an attack takes its seed in between.
+    Draws are made, and moved to the device, for several steps together, unless an attack takes its
+    seed in between.
     """
-    waiting: list[tuple[int, Tensor | None, Chances]] = []
+    waiting: list[_Waiting] = []
     for epoch in range(training.epochs):
-        for rows in _orders(n, training.batch, generator):
-            size = n if rows is None else len(rows)
-            waiting.append((epoch, rows, augmentation.chances(size, generator=generator)))
+        for each in zip(*(_orders(n, training.batch, one) for one in generators), strict=True):
+            rows = (
+                None if each[0] is None else torch.stack([one for one in each if one is not None])
+            )
+            size = n if rows is None else rows.shape[1]
+            chances = [augmentation.chances(size, generator=one) for one in generators]
+            waiting.append((epoch, rows, Chances.together(chances)))
             if len(waiting) == _AHEAD or training.attack is not None:
-                yield from _drawn(waiting, shape, augmentation)
+                yield from _drawn(waiting, info.shape, augmentation, device)
                 waiting.clear()
-    yield from _drawn(waiting, shape, augmentation)
+    yield from _drawn(waiting, info.shape, augmentation, device)
 
 
 def _drawn(
-    waiting: Sequence[tuple[int, Tensor | None, Chances]],
+    waiting: Sequence[_Waiting],
     shape: tuple[int, ...],
     augmentation: Augmentation,
+    device: torch.device | str,
 ) -> Iterator[_Step]:
     if not waiting:
         return
-    draws = augmentation.of(Chances.together([one for *_, one in waiting]), shape)
+    together = Chances.together([one for *_, one in waiting])
+    draws = augmentation.of(together, shape).to(device)
     first = 0
     for epoch, rows, chances in waiting:
         last = first + len(chances.u)
-        yield epoch, rows, draws.rows(first, last)
+        yield epoch, None if rows is None else rows.to(device), draws.rows(first, last)
         first = last
 
 

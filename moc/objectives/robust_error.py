@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from moc.evaluate.measure import Measure, error_estimate
 from moc.evaluate.robust import Robustness
 from moc.evaluate.scores import Estimate
 from moc.evaluate.suites import Suite
+from moc.evaluate.together import Together, stackable
 from moc.networks.network import Network
 from moc.networks.train import Training
 from moc.objectives.base import FrameContext, MeasureContext, Objective
@@ -75,6 +77,15 @@ class RightUnderAttack(Measure):
             seed=seed,
         )
         return attacked.correct(x, y).unsqueeze(1)
+
+    @override
+    def together(
+        self, networks: Sequence[Network], x: Tensor, y: Tensor, *, seeds: Sequence[int]
+    ) -> Tensor:
+        if not stackable(networks):
+            return super().together(networks, x, y, seeds=seeds)
+        attacked = Together(networks=networks, suite=self.suite, threat=self.threat, seeds=seeds)
+        return attacked.correct(x, y).T.unsqueeze(2).float()
 
     @override
     def estimate(self, rates: Rates) -> Estimate:

@@ -40,9 +40,9 @@ class Sizes:
     width: int = 128
     together: tuple[int, ...] = (1, 8, 32)
     attacked_width: int = 32
-    sets: int = 4
+    sets: int = 3
     networks: int = 2
-    epochs: int = 10
+    epochs: int = 8
     records: int = 1000
     device: str = "cpu"
     vico: Path | None = None

@@ -127,7 +127,7 @@ def steps_of(
 
 
 def main_of_a_child() -> bool:
-    """Print by how many MiB the peak of this process grew in a pass, if that is what it is for."""
+    """Print by how many MiB its peak grew after the first batch of a pass, if it is for that."""
     if sys.argv[1:2] != ["pass"]:
         return False
     torch.set_num_threads(1)
@@ -138,13 +138,13 @@ def main_of_a_child() -> bool:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(256, (info.count, *info.shape), dtype=torch.uint8, generator=generator)
     y = torch.arange(info.count) % 10
-    before = _peak()
-    collection.sums(Records(x=x, y=y))
-    print(_peak() - before)
+    held: list[float] = []
+    collection.sums(Records(x=x, y=y), progress=lambda *_: held.append(_most_held()))
+    print(held[-1] - held[0])
     return True
 
 
-def _peak() -> float:
+def _most_held() -> float:
     """The most that this process has held, in MiB; `ru_maxrss` would begin with its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
