@@ -57,7 +57,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 $(EXTRAS): $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[hf,interop,browser,docs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[hf,interop,ray,slurm,browser,docs]'
 	@touch $(EXTRAS)
 
 clean:

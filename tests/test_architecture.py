@@ -124,10 +124,12 @@ def test_an_engine_is_imported_in_one_place(packages, place):
 def test_heavy_engines_are_loaded_when_used():
     """What every command imports loads none of the engines that only some commands need."""
     heavy = ("mlflow", "botorch", "gpytorch", "pymoo", "plotly", "matplotlib", "sklearn", "opendp")
+    heavy += ("ray", "submitit", "datasets")
     program = (
         "import sys, moc.cli, moc.study.run, moc.views.base;"
         "from moc.search.engines import ENGINES; from moc.views.base import VIEWS;"
-        "ENGINES.parts, VIEWS.parts;"
+        "from moc.study.executors import EXECUTORS;"
+        "ENGINES.parts, VIEWS.parts, EXECUTORS.parts;"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run(

@@ -194,8 +194,15 @@ class StudyContext:
         """Refuse a delta that promises nothing, and a threat that leaves nothing as it was.
 
         Raises:
-            StudyError: If delta is 1/N or more, or an L2 eps as large as any image.
+            StudyError: If delta is 1/N or more, or an L2 eps as large as any image, or if private
+                records would be written to disk on their way to who scores on them.
         """
+        if self.config.pays_for_scores and self.config.executor.on_disk:
+            raise StudyError(
+                f"[executor] kind = {self.config.executor.kind!r} writes what jobs work on to disk,"
+                " and the validation records are private: name them in [data] public if they are "
+                "not, or use kind = 'local' or 'ray'."
+            )
         threat, numbers = self.config.threat, math.prod(self.info.shape)
         if threat.norm == "L2" and threat.eps >= numbers**0.5:
             raise StudyError(

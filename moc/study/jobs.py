@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import nn
 from typing_extensions import override
@@ -29,6 +29,15 @@ from moc.privacy.held_out import Counts, HeldOut
 from moc.search.space import Point
 
 Result = TypeVar("Result")
+
+
+class JobContext(Protocol):
+    """What workers are given once, whatever their jobs are."""
+
+    @property
+    def device(self) -> str:
+        """Where networks live."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,8 @@ class Worklist:
         worker = context.worker()
         self._context, self.measures = context, worker.measures
         self._sizes: dict[str, int] = {}
+        if where := context.config.executor.elsewhere:
+            context.reporter.say(f"Evidence and held-out records are sent to {where}.")
         self._executor = context.config.executor.start(worker)
 
     def __enter__(self) -> Self:

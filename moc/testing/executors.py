@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +35,61 @@ class Square(Job[int]):
         return self.number**2 + len(context.device) - len("cpu")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Echo(Job[bytes]):
+    """A job that may be as large as one likes, and so may what it gives."""
+
+    key: str
+    lane: int = 0
+    payload: bytes
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> bytes:
+        return self.payload
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiesOnce(Job[int]):
+    """Kills the process that does it the first time, as the system does when memory is out."""
+
+    key: str
+    lane: int = 0
+    mark: Path
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> int:
+        if not self.mark.exists():
+            self.mark.write_text("was here")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlwaysDies(Job[int]):
+    """Needs more memory than there is."""
+
+    key: str
+    lane: int = 0
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hangs(Job[int]):
+    """Never ends."""
+
+    key: str
+    lane: int = 0
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> int:
+        while True:
+            time.sleep(0.01)
+
+
 class ExecutorContract:
     """Subclasses give `make`, an executor that works in `context`."""
 
@@ -51,6 +111,12 @@ class ExecutorContract:
             executor.submit(job)
         found = {done.job.key: done.result for done in executor.results(_ignore)}
         assert found == {job.key: job.number**2 for job in jobs}
+
+    def test_what_is_large_comes_whole(self, executor: Executor) -> None:
+        """To the worker and back."""
+        payload = bytes(range(256)) * 4000
+        executor.submit(Echo(key="echo", payload=payload))
+        assert [done.result == payload for done in executor.results(_ignore)] == [True]
 
     def test_jobs_may_be_submitted_while_others_run(self, executor: Executor) -> None:
         """A study goes on as results come."""
@@ -82,6 +148,58 @@ class ExecutorContract:
         executor.submit(Square(key="job", number=-4))
         with pytest.raises(MocError, match="-4 has no square"):
             list(executor.results(_ignore))
+
+
+class WorkersContract:
+    """For executors whose jobs are done by other processes, which may be lost.
+
+    Attributes:
+        limit: Seconds in which an easy job is done for sure.
+    """
+
+    limit: float = 0.5
+
+    def make(self, context: Any, *, workers: int = 2, time_limit: float | None = None) -> Executor:  # noqa: ANN401, ARG002
+        """An executor of the kind that is tested."""
+        raise AssertionError("name the executor")
+
+    def test_the_job_of_a_lost_worker_runs_again(self, tmp_path: Path) -> None:
+        """And no other one twice, nor not at all."""
+        jobs: list[Job[int]] = [Square(key=f"job {k}", number=k) for k in range(4)]
+        jobs.insert(1, DiesOnce(key="dies", mark=tmp_path / "mark"))
+        found = results_of(self.make(_Context(), workers=1), jobs)
+        assert found == {"dies": 7, **{f"job {k}": k**2 for k in range(4)}}
+
+    def test_a_job_that_loses_every_worker_has_failed_and_the_others_go_on(self) -> None:
+        """With words for whoever wonders why."""
+        jobs = [Square(key=f"job {k}", number=k) for k in range(3)]
+        found = results_of(self.make(_Context()), [AlwaysDies(key="large"), *jobs])
+        assert "lost its worker 2 times" in found.pop("large").cause
+        assert found == {f"job {k}": k**2 for k in range(3)}
+
+    def test_a_job_that_hangs_has_failed_after_its_limit_and_the_others_go_on(self) -> None:
+        """Wherever it hangs."""
+        jobs = [Square(key=f"job {k}", number=k) for k in range(3)]
+        found = results_of(
+            self.make(_Context(), time_limit=self.limit), [Hangs(key="hangs"), *jobs]
+        )
+        words = f"longer than the {self.limit:g} s of [executor] time_limit"
+        assert found.pop("hangs").cause.endswith(words)
+        assert found == {f"job {k}": k**2 for k in range(3)}
+
+
+def results_of(executor: Executor, jobs: Iterable[Job[Any]]) -> dict[str, Any]:
+    """Results of jobs by key; the executor is closed in the end, and each may come once."""
+    found: dict[str, Any] = {}
+    try:
+        for job in jobs:
+            executor.submit(job)
+        for done in executor.results(_ignore):
+            assert done.job.key not in found, f"{done.job.key} came twice"
+            found[done.job.key] = done.result
+    finally:
+        executor.close()
+    return found
 
 
 @dataclass(frozen=True)

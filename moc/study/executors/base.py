@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from moc.parts import Family, Part
-from moc.study.jobs import Job, WorkerContext
+from moc.study.jobs import Job, JobContext
 
 Tell = Callable[[str, int, int], None]
 """Told (key of a job, steps done, steps in all) while a job runs."""
@@ -52,10 +52,21 @@ class Executor(ABC):
 
 
 class ExecutorPart(Part, ABC):
-    """The table `[executor]`."""
+    """The table `[executor]`.
+
+    Attributes:
+        on_disk: Whether what jobs work on, and what they give, is written to files on the way.
+    """
+
+    on_disk: ClassVar[bool] = False
+
+    @property
+    def elsewhere(self) -> str:
+        """Where beyond this machine a context is sent, and with it held-out records; or empty."""
+        return ""
 
     @abstractmethod
-    def start(self, context: WorkerContext) -> Executor:
+    def start(self, context: JobContext) -> Executor:
         """Make workers that know `context`."""
 
 

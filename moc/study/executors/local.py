@@ -19,7 +19,7 @@ from typing_extensions import override
 from moc.study.attempts import overdue
 from moc.study.executors._processes import Processes
 from moc.study.executors.base import Done, Executor, ExecutorPart, Tell
-from moc.study.jobs import Job, WorkerContext
+from moc.study.jobs import Job, JobContext
 
 
 class Local(ExecutorPart):
@@ -37,7 +37,7 @@ class Local(ExecutorPart):
     time_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @override
-    def start(self, context: WorkerContext) -> Executor:
+    def start(self, context: JobContext) -> Executor:
         count = self.workers or min(os.cpu_count() or 1, 8)
         # A job that hangs in a process of its own can be ended, wherever it hangs.
         if context.device != "cpu" or (count == 1 and self.time_limit is None):
@@ -48,9 +48,10 @@ class Local(ExecutorPart):
 class Inline(Executor):
     """One job after the other in this process; for GPUs, and for a single worker."""
 
-    def __init__(self, context: WorkerContext, *, time_limit: float | None = None) -> None:
+    def __init__(self, context: JobContext, *, time_limit: float | None = None) -> None:
         """Work in `context`."""
-        self._context, self._limit = context, time_limit
+        self._context: Any = context
+        self._limit = time_limit
         self._queue: deque[Job[Any]] = deque()
 
     @override

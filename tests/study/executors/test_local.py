@@ -1,16 +1,12 @@
 """Executors on this machine: the contract, real jobs, and workers that get lost."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
+from processes import alive, wait_until
 from tiny import TINY
 
 from moc.errors import StudyError
@@ -19,10 +15,17 @@ from moc.study.context import StudyContext
 from moc.study.executors import _processes
 from moc.study.executors._processes import Processes
 from moc.study.executors.local import Inline, Local
-from moc.study.jobs import Examine, Job
+from moc.study.jobs import Examine
 from moc.study.reporter import Silent
 from moc.study.worklist import Worklist
-from moc.testing.executors import ExecutorContract, Square, _Context
+from moc.testing.executors import (
+    ExecutorContract,
+    Hangs,
+    Square,
+    WorkersContract,
+    _Context,
+    results_of,
+)
 
 
 class TestInlineContract(ExecutorContract):
@@ -35,23 +38,15 @@ class TestProcessesContract(ExecutorContract):
         return Processes(context, workers=2)
 
 
-def ignore(key, done, total):
-    pass
+class TestProcessesThatAreLost(WorkersContract):
+    def make(self, context, *, workers=2, time_limit=None):
+        return Processes(context, workers=workers, time_limit=time_limit)
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     return StudyContext.load(parse_config(TINY, where="test"), folder, Silent())
-
-
-def run(executor, jobs):
-    for job in jobs:
-        executor.submit(job)
-    try:
-        return {done.job.key: done.result for done in executor.results(ignore)}
-    finally:
-        executor.close()
 
 
 def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
@@ -71,8 +66,8 @@ def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
         scored="validation",
     )
     jobs = [type(score)(**fields), examine]
-    here = run(Inline(worker), jobs)
-    there = run(Processes(worker, workers=2), jobs)
+    here = results_of(Inline(worker), jobs)
+    there = results_of(Processes(worker, workers=2), jobs)
     assert torch.equal(here[score.key]._sums, there[score.key]._sums)
     assert here[score.key]._sums.shape == (config.evaluate.replicates, 2)
     for done in (here, there):
@@ -83,68 +78,15 @@ def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
     assert len(here.checks) == 9
 
 
-@dataclass(frozen=True, kw_only=True)
-class DiesOnce(Job[int]):
-    """Kills the process that does it the first time, as the system does when memory is out."""
-
-    key: str
-    lane: int = 0
-    mark: Path
-
-    def run(self, context, progress, /):
-        if not self.mark.exists():
-            self.mark.write_text("was here")
-            os.kill(os.getpid(), signal.SIGKILL)
-        return 7
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlwaysDies(Job[int]):
-    """Needs more memory than there is."""
-
-    key: str
-    lane: int = 0
-
-    def run(self, context, progress, /):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_the_jobs_of_a_lost_worker_run_again(tmp_path):
-    jobs = [Square(key=f"job {k}", number=k) for k in range(4)]
-    jobs.insert(1, DiesOnce(key="dies", mark=tmp_path / "mark"))
-    found = run(Processes(_Context(), workers=1), jobs)
-    assert found == {"dies": 7, **{f"job {k}": k**2 for k in range(4)}}
-
-
-def test_a_job_that_loses_every_worker_has_failed_and_the_others_go_on():
-    jobs = [Square(key=f"job {k}", number=k) for k in range(3)]
-    found = run(Processes(_Context(), workers=2), [AlwaysDies(key="large"), *jobs])
-    assert "lost its worker 2 times (killed by signal 9)" in found.pop("large").cause
-    assert found == {f"job {k}": k**2 for k in range(3)}
-
-
 def test_workers_that_never_begin_end_the_study_in_words(monkeypatch):
     monkeypatch.setattr(_processes, "_work", os._exit)  # its argument is no exit code
     with pytest.raises(StudyError, match=r"end before they have begun .exit code 1.*workers = 1"):
-        run(Processes(_Context(), workers=1), [Square(key="job", number=1)])
+        results_of(Processes(_Context(), workers=1), [Square(key="job", number=1)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hangs(Job[int]):
-    """Never ends."""
-
-    key: str
-    lane: int = 0
-
-    def run(self, context, progress, /):
-        while True:
-            time.sleep(0.01)
-
-
-@pytest.mark.parametrize("make", [Inline, partial(Processes, workers=2)])
-def test_a_job_that_hangs_has_failed_after_its_limit_and_the_others_go_on(make):
+def test_a_job_that_hangs_in_this_process_has_failed_after_its_limit_and_the_others_go_on():
     jobs = [Square(key=f"job {k}", number=k) for k in range(3)]
-    found = run(make(_Context(), time_limit=0.5), [Hangs(key="hangs"), *jobs])
+    found = results_of(Inline(_Context(), time_limit=0.5), [Hangs(key="hangs"), *jobs])
     assert found.pop("hangs").cause.endswith("longer than the 0.5 s of [executor] time_limit")
     assert found == {f"job {k}": k**2 for k in range(3)}
 
@@ -153,7 +95,7 @@ def test_workers_that_are_at_work_are_let_go_at_once():
     executor = Processes(_Context(), workers=1)
     executor.submit(Square(key="first", number=1))
     executor.submit(Hangs(key="hangs"))
-    assert next(executor.results(ignore)).result == 1
+    assert next(executor.results(lambda *_: None)).result == 1
     process = executor._workers[0].process
     executor.close()
     assert not alive(process.pid)
@@ -179,19 +121,7 @@ def test_workers_end_with_the_study_however_it_ends(tmp_path):
     assert len(workers) == 1
     study.kill()
     study.wait()
-    deadline = time.monotonic() + 20
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
-
-
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    assert wait_until(lambda: not any(map(alive, workers)))
 
 
 def test_one_worker_or_a_gpu_means_this_process():
