@@ -19,6 +19,7 @@ from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.jobs import CondenseCurves, Job
 from moc.study.lane import Lane
+from moc.study.machine import repeats
 from moc.study.mending import mend_scored
 from moc.study.records import StudyRecord, trial_name
 from moc.study.reporter import Reporter, Silent
@@ -117,7 +118,7 @@ class _Run:
                 settings=digest(self.config),
                 rungs=[rung_to_json(rung) for rung in context.evidence.rungs],
                 frame=context.frame,
-                protocol=context.describe(),
+                protocol=f"{context.describe()} {repeats(context.device)}",
             )
         self.lanes = [Lane(context, self.ledger, work, rung) for rung in range(context.rungs)]
 

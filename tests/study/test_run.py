@@ -367,14 +367,22 @@ def test_a_private_study_killed_after_its_release_never_draws_another(tmp_path):
     assert sum("sums under" in line for line in study.privacy) == 1
 
 
-def test_two_workers_give_the_same_study_as_one(tiny_open, tmp_path):
-    tables = {**TINY, "executor": {"kind": "local", "workers": 2}}
-    both = study_of(tables, tmp_path / "two")
-    assert asks(both.folder) == asks(tiny_open.folder)
-    assert [t.scores for t in both.trials] == [t.scores for t in tiny_open.trials]
-    for trial in both.trials:
-        here, there = (s.folder / trial.set_path for s in (both, tiny_open))
-        assert here.read_bytes() == there.read_bytes()
+@pytest.mark.parametrize("front", ["curve", "apart"])
+def test_any_number_of_workers_gives_the_same_study(tmp_path, front):
+    tables = {
+        **TINY,
+        "condense": {**TINY["condense"], "front": front},
+        "data": {**TINY["data"], "reference": 0},
+        "evaluate": {**TINY["evaluate"], "report_replicates": 0},
+    }
+    found = []
+    for workers in (1, 2):
+        executor = {"kind": "local", "workers": workers}
+        study = study_of({**tables, "executor": executor}, tmp_path / str(workers))
+        assert "1 thread in the study's own process" in study.protocol
+        sets = [(study.folder / trial.set_path).read_bytes() for trial in study.trials]
+        found.append((asks(study.folder), sets, [trial.scores for trial in study.trials]))
+    assert found[0] == found[1]
 
 
 def test_without_processes_the_curves_of_all_rungs_are_one_job():
