@@ -115,6 +115,8 @@ def study(
     reporter = reporter_for(quiet=quiet, as_json=as_json)
     live = [Live(view, reporter.say) for view in views if view.live]
     reporter.say(f"Study [bold]{config.name}[/bold] in {folder}")
+    for view in live:
+        view.reach()
 
     def update(record: StudyRecord) -> None:
         for view in live:

@@ -40,7 +40,7 @@ from moc.views.handover import (
     write_for_strangers,
     write_sums,
 )
-from moc.views.words import confirmation_words, finite
+from moc.views.words import confirmation_words, finite, shared_settings
 
 Format = Literal["safetensors", "npz"]
 SHEET, CARD, README = "contact_sheet.png", "card.json", "README.md"
@@ -247,17 +247,8 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
         "masking": checks_of_set(study, trial.number),
         "curve": curve_rows(curve) if (curve := curve_of(study, trial.name)) else [],
         "privacy": _privacy(study, trial),
-        "settings": _settings(study),
+        "settings": shared_settings(study),
     }
-
-
-def _settings(study: StudyRecord) -> dict[str, Any]:
-    """The study's settings, but for where its data and its ledger lie."""
-    data = dict(study.config["data"])
-    for key in ("source", "public_source"):
-        data[key] = data[key] and {"kind": data[key]["kind"]}
-    privacy = study.config["privacy"]
-    return {**study.config, "data": data, "privacy": privacy and {**privacy, "ledger": None}}
 
 
 def _both(scores: Scores, report: Scores | None) -> dict[str, dict[str, list[float | None]] | None]:

@@ -41,6 +41,11 @@ def data(path):
     return f'{{ kind = "npz", path = "{path}" }}'
 
 
+def an_objective_that_is_no_table(home):
+    text = STUDY.format(source=DIGITS, more="").replace("error = {}", 'error = "ridge-risk"', 1)
+    (home / "new.toml").write_text(text)
+
+
 def broken_archive(home):
     np.savez(home / "a.npz", x=np.zeros((4, 4, 4), np.uint8), y=np.arange(4))
     raw = (home / "a.npz").read_bytes()
@@ -84,6 +89,7 @@ TABLE = [
     (("study", "new.toml"), lambda p: (p / "new.toml").write_text(""), "has faults"),
     (NEW, a_study(more="[search]\ntrails = 4"), r"search.trails: Extra inputs"),
     (NEW, a_study(more='[search]\nengine = "annealed"'), "'annealed'.*'sobol'"),
+    (NEW, an_objective_that_is_no_table, "'ridge-risk'.*'error'"),
     (NEW, a_study('"ciphar"'), "'ciphar'.*'digits'"),
     ((*NEW, "--profile", "gpu"), a_study(), "has no profile 'gpu'; it has: none"),
     ((*NEW, "--seed", "-1"), a_study(), "seed"),

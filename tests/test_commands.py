@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import PRIVATE, write_study_file
 from typer.testing import CliRunner
 
 import moc
@@ -77,6 +78,21 @@ def test_signs_that_a_stream_cannot_show_become_words(runs):
     )
     assert chosen.returncode == 0, chosen.stderr
     assert "clean error <= 99 %" in (runs / "tiny/policy/README.md").read_text().replace("≤", "<=")
+
+
+def test_a_study_ends_well_where_signs_are_missing(tiny_private, tmp_path):
+    shutil.copytree(tiny_private.folder, tmp_path / "runs" / PRIVATE["name"])
+    write_study_file(PRIVATE, tmp_path / "study.toml")
+    for encoding in ("ascii", "latin-1"):
+        done = program(
+            *("study", "study.toml", "--no-mlflow"),
+            folder=tmp_path,
+            PYTHONIOENCODING=encoding,
+            LC_ALL="C",
+            PYTHONUTF8="0",
+        )
+        assert done.returncode == 0, done.stderr
+        assert "eps" in done.stdout.decode(encoding)
 
 
 def test_epsilon_is_spelled_out(tiny_private, tmp_path):

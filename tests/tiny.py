@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 TINY: dict[str, Any] = {
@@ -42,3 +44,17 @@ PRIVATE: dict[str, Any] = {
     "evidence": {"kind": "proxy", "images_per_class": 3, "steps": 3, "batch": 32},
 }
 """Private, two rungs, from proxies."""
+
+
+def toml(value: Any) -> str:
+    """Settings as a study file, or a value as it stands in one."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {toml(one)}' for key, one in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value)
+
+
+def write_study_file(tables: dict[str, Any], path: Path) -> None:
+    """Write settings as a study file."""
+    path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in tables.items()))

@@ -151,7 +151,8 @@ def read_objectives(tables: Mapping[str, Any]) -> dict[str, Objective]:
     Raises:
         StudyError: With every fault and its place.
     """
-    return {
-        name: entry if isinstance(entry, Objective) else OBJECTIVES.make({"kind": name, **entry})
-        for name, entry in tables.items()
-    }
+    found = {}
+    for name, entry in tables.items():
+        table = {"kind": name, **entry} if isinstance(entry, Mapping) else entry
+        found[name] = entry if isinstance(entry, Objective) else OBJECTIVES.make(table)
+    return found

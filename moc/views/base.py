@@ -18,6 +18,13 @@ class View(Part, ABC):
 
     live: ClassVar[bool] = False
 
+    def reach(self) -> None:
+        """Find out beforehand, within seconds and leaving nothing, whether it can be written.
+
+        Raises:
+            MocError: If it cannot.
+        """
+
     @abstractmethod
     def write(self, study: StudyRecord) -> str:
         """Write it, and say where it is and how to look at it; empty where that is plain."""

@@ -25,6 +25,13 @@ class Live:
         self._thread: Thread | None = None
         self._failure = self._hint = ""
 
+    def reach(self) -> None:
+        """Say before a study starts if the view cannot be written; the study does not need it."""
+        try:
+            self._view.reach()
+        except MocError as error:
+            self._fail(error)
+
     def update(self, study: StudyRecord) -> None:
         """Write the study so far, unless the last writing still goes on or has failed."""
         if not self._failure and not self._busy(0):
@@ -62,9 +69,12 @@ class Live:
         try:
             self._hint = self._view.write(study)
         except MocError as error:
-            if str(error) != self._failure:
-                self._failure = str(error)
-                self._say(f"The study goes on without this view of it. {error}")
+            self._fail(error)
+
+    def _fail(self, error: MocError) -> None:
+        if str(error) != self._failure:
+            self._failure = str(error)
+            self._say(f"The study goes on without this view of it. {error}")
 
 
 _LATER = "The study is complete without it; `moc sync` writes it later."

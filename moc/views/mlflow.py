@@ -45,6 +45,7 @@ from moc.views.words import (
     epsilon_words,
     flat_settings,
     scores_words,
+    shared_settings,
     trial_epsilon,
 )
 
@@ -67,7 +68,8 @@ _WHOLE = "moc.whole"
 _NOTE = "mlflow.note.content"
 _FILE = "sqlite:///"
 _LEDGERS = (".jsonl", ".json", ".toml")
-_PRIVATE = "privacy.jsonl"  # holds fingerprints of T, by which a candidate for it is confirmed
+_PRIVATE = ("privacy.jsonl", "config.json")
+"""Fingerprints of T, by which a candidate for it is confirmed; and where its files lie."""
 _LATER = "`moc sync` makes it whole once MLflow answers."
 _PATIENCE = 3.0  # seconds until a store that does not answer is taken for one that is down
 _BATCH = 100
@@ -84,6 +86,13 @@ class Mlflow(View):
     kind: Literal["mlflow"] = "mlflow"
     live: ClassVar[bool] = True
     uri: str | None = None
+
+    @override
+    def reach(self) -> None:
+        uri = self.uri or default_uri()
+        if not uri.startswith(_FILE) or Path(_file(uri)).exists():
+            with _in_words(uri, _LATER):
+                pass
 
     @override
     def write(self, study: StudyRecord) -> str:
@@ -228,8 +237,8 @@ def _study(study: StudyRecord) -> Entry:
     note = "\n".join([f"{budget_words(study)}.".capitalize(), "", *study.privacy])
     return Entry(
         name=study.name,
-        identity=study.config,
-        params=flat_settings(study.config),
+        identity=shared_settings(study),
+        params=flat_settings(shared_settings(study)),
         metrics={
             "epsilon": study.epsilon,
             "front_size": float(len(study.front)),
@@ -374,13 +383,16 @@ def _write_study(client: MlflowClient, run: str, study: StudyRecord) -> None:
         if study.on_curves and len(study.weighed) == 2:
             for path in sorted(study.folder.glob("curves/*.safetensors")):
                 curve_sheet(load_curve(path)).save(folder / f"curve-{path.stem}.png")
+        (folder / "ledgers").mkdir()
+        settings = json.dumps(shared_settings(study), indent=2)
+        (folder / "ledgers" / "config.json").write_text(settings, encoding="utf-8")
         (folder / "privacy.txt").write_text("\n".join(study.privacy) + "\n", encoding="utf-8")
         if study.complete:
             write_page(study, folder / "report.html")
             write_curves(study, folder / CURVES)
         client.log_artifacts(run, name)
     for path in sorted(study.folder.iterdir()):
-        if path.suffix in _LEDGERS and path.name != _PRIVATE:
+        if path.suffix in _LEDGERS and path.name not in _PRIVATE:
             client.log_artifact(run, str(path), "ledgers")
 
 
@@ -476,13 +488,17 @@ def _require_answer(uri: str) -> None:
     """
     address = urlsplit(uri)
     if uri.startswith(_FILE):
-        path = uri.removeprefix(_FILE).partition("?")[0]
-        with closing(sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)) as base:
+        with closing(sqlite3.connect(_file(uri), timeout=_PATIENCE, isolation_level=None)) as base:
             base.execute("begin immediate")
             base.execute("rollback")
     elif address.scheme in ("http", "https") and address.hostname:
         port = address.port or (443 if address.scheme == "https" else 80)
         socket.create_connection((address.hostname, port), timeout=_PATIENCE).close()
+
+
+def _file(uri: str) -> str:
+    """Path of the file that a database is."""
+    return uri.removeprefix(_FILE).partition("?")[0]
 
 
 def default_uri() -> str:

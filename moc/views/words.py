@@ -92,6 +92,15 @@ def budget_words(study: StudyRecord) -> str:
     return f"epsilon {epsilon_words(study.epsilon)} at delta {study.delta:g} for all sets together"
 
 
+def shared_settings(study: StudyRecord) -> dict[str, Any]:
+    """The study's settings as they are handed on: but for where its data and its ledger lie."""
+    data = dict(study.config["data"])
+    for key in ("source", "public_source"):
+        data[key] = data.get(key) and {"kind": data[key]["kind"]}
+    privacy = study.config["privacy"]
+    return {**study.config, "data": data, "privacy": privacy and {**privacy, "ledger": None}}
+
+
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as dotted names with short text: {"search.engine.kind": "sobol", ...}."""
     flat = {}

@@ -18,6 +18,10 @@ class Fake:
         self.may, self.began = Event(), Event()
         self.may.set()
 
+    def reach(self):
+        if self.wrong:
+            raise StudyError(self.wrong)
+
     def write(self, study):
         self.began.set()
         assert self.may.wait(60)
@@ -45,6 +49,16 @@ def test_a_study_goes_on_while_a_slow_view_is_written_and_the_end_is_always_writ
     assert live.finish("all") == "look here"
     assert fake.written == ["1 trial", "all"]
     assert said == []
+
+
+def test_a_view_that_cannot_be_written_is_said_before_the_study_and_once(fake):
+    said = []
+    live = Live(fake, said.append)
+    fake.wrong = "nobody answers."
+    live.reach()
+    live.update("1 trial")
+    assert live.finish("all") == ""
+    assert said == ["The study goes on without this view of it. nobody answers."]
 
 
 def test_a_view_that_fails_is_said_once_and_tried_again_at_the_end(fake):

@@ -187,6 +187,19 @@ def test_artifacts_are_the_set_its_picture_and_the_ledgers(folder, uri, tmp_path
     assert np.asarray(Image.open(front)).std() > 1
 
 
+def test_where_the_data_lie_is_not_handed_on(folder, uri):
+    study, path = fake_study(folder, trials=1), folder / "config.json"
+    source = {"kind": "npz", "path": "/home/me/patients.npz"}
+    config = {**study.config, "data": {**study.config["data"], "source": source}}
+    known = {"moc": json.loads(path.read_text())["moc"]}
+    path.write_text(json.dumps({**known, **config}))
+    sync(replace(study, config=config), tracking_uri=uri)
+    assert runs_by_name(uri)["demo"].data.params["data.source.kind"] == "npz"
+    rows, files = contents(uri)
+    assert "patients" not in str(rows)
+    assert all(b"patients" not in Path(name.decode()).read_bytes() for name in files)
+
+
 def test_an_open_study_logs_no_epsilon_and_nothing_infinite(folder, uri):
     sync(fake_study(folder, private=False, trials=4), tracking_uri=uri)
     runs = runs_by_name(uri, "moc/demo-open")

@@ -53,6 +53,18 @@ def test_a_server_that_is_down_is_one_sentence(tmp_path):
         sync(study, tracking_uri="http://127.0.0.1:9")
 
 
+def test_what_is_out_of_reach_is_found_out_beforehand_and_nothing_is_left(tmp_path):
+    with pytest.raises(StudyError, match=r"http://127.0.0.1:9 cannot be written to"):
+        view.Mlflow(uri="http://127.0.0.1:9").reach()
+    view.Mlflow(uri=f"sqlite:///{tmp_path / 'mlflow.db'}").reach()
+    assert not any(tmp_path.iterdir())
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("create table one (k)")
+        other.execute("begin exclusive")
+        with pytest.raises(StudyError, match=r"locked"):
+            view.Mlflow(uri=f"sqlite:///{tmp_path / 'other.db'}").reach()
+
+
 def test_a_server_that_never_answers_is_one_sentence(tmp_path):
     study = fake_study(tmp_path / "study", trials=1)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
