@@ -100,7 +100,10 @@ class OnCurve(Points):
         """Look at curves of the front of m losses."""
         self._losses, self._settings, self._scalariser = losses, settings, scalariser
         self.controls = len(exponents(losses, settings.degree))
-        self._corners = corners(losses, settings.degree)
+        places = corners(losses, settings.degree)
+        others = [p for p in range(self.controls) if p not in places]
+        self._corners = torch.tensor(places, device=device)
+        self._others = torch.tensor(others, dtype=torch.int64, device=device)
         self._flat = torch.tensor(exponents(losses, settings.degree), device=device)
         self._flat = self._flat / settings.degree
         self._is_corner = (self._flat == 1).any(1)
@@ -131,7 +134,7 @@ class OnCurve(Points):
     def carry(self, controls: Tensor, before: Tensor) -> None:
         change = (controls - before)[:, self._corners]
         along = torch.einsum("pm,bm...->bp...", self._flat, change)
-        controls[:, ~self._is_corner] += along[:, ~self._is_corner]
+        controls[:, self._others] += along[:, self._others]
 
     @override
     def join(self, losses: Tensor) -> Tensor:

@@ -102,6 +102,7 @@ class Adversarial(Loss):
                 threat=self.threat,
                 classes=view.member.network.head.out_features,
                 seed=view.seed,
+                trusted=True,
             )
             for some in (slice(b, b + together) for b in range(0, len(x), together))
         ]

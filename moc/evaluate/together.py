@@ -76,7 +76,8 @@ class Together:
         perturb: Callable[[int, Sequence[int], Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Which of the records `alive` (R, n) are right after `perturb`; `whole` shows all."""
-        shown = [(own | whole).nonzero().squeeze(1) for own in alive]
+        every = torch.arange(len(x), device=x.device)
+        shown = [every if whole else own.nonzero().squeeze(1) for own in alive]
         left = torch.zeros_like(alive)
         for call, start in enumerate(range(0, max(map(len, shown)), self.batch)):
             parts = [rows[start : start + self.batch] for rows in shown]

@@ -32,6 +32,7 @@ class Proxy:
         """Records (size, *shape) with label distributions, drawn with public seed `step`."""
         generator = torch.Generator().manual_seed(step)
         index = torch.randint(len(self.x), (size,), generator=generator)
+        index = index.to(self.x.device, non_blocking=True)
         return self.x[index], self.labels[index]
 
 

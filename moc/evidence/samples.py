@@ -30,11 +30,13 @@ class Samples(RecordEvidence):
         """Read T as it is; the ledger notes it and refuses if there is a budget."""
         records = ledger.read(Access(key="samples", data=data, purpose=_PURPOSE, kind="open"))
         super().__init__(bank=bank, batch=batch, seed=seed)
-        self._x, self._y = records.x, records.y
+        self._x, self._y = resident(records.x, self.device), records.y
+        self._labels = self._y.to(self._x.device)
 
     @override
     def start(self, y: Tensor, *, seed: int, rung: int) -> Tensor:
-        return as_unit(self._x[balanced_index(self._y, y, self.info.classes, seed=seed)])
+        index = balanced_index(self._y, y, self.info.classes, seed=seed)
+        return as_unit(self._x[index.to(self._x.device)]).cpu()
 
     @override
     def shown(self, step: int, size: int, rungs: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -45,10 +47,22 @@ class Samples(RecordEvidence):
         """Records (size, *shape) in [0, 1] with one-hot labels, drawn with public seed `step`."""
         generator = torch.Generator().manual_seed(step)
         index = torch.randint(len(self._y), (size,), generator=generator)
-        x = as_unit(self._x[index])
-        labels = one_hot(self._y[index], len(self.info.classes))
-        return x.to(self.device), labels.to(self.device)
+        index = index.to(self._x.device, non_blocking=True)
+        x, y = self._x[index].to(self.device), self._labels[index].to(self.device)
+        return as_unit(x), one_hot(y, len(self.info.classes))
 
     @override
     def source(self, rung: int) -> Self:
         return self
+
+
+def resident(x: Tensor, device: str) -> Tensor:
+    """The records as they are stored, on the device if half of its free memory holds them.
+
+    Indexed there, a batch costs a kernel; else it is copied in every step.
+    """
+    if torch.device(device).type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if x.nbytes > free // 2:
+            return x
+    return x.to(device)

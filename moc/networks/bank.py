@@ -153,7 +153,9 @@ class Bank:
         draw = self.draw(generator)
         member = Member(network, draw=draw, width=self.width, generator=generator)
         noise = torch.rand(_CENTRE_IMAGES, *self.info.shape, generator=generator)
-        return member.set_centre(noise).eval().to(self.device)
+        # Drawn on the CPU for the same numbers everywhere; what is made of them is made there.
+        member = member.eval().to(self.device, non_blocking=True)
+        return member.set_centre(noise.to(self.device, non_blocking=True))
 
 
 @dataclass(frozen=True, kw_only=True)

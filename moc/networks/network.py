@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Literal, cast
 
 import torch
@@ -102,9 +104,7 @@ def build(architecture: Architecture, info: DataInfo, *, seed: int) -> Network:
     Returns:
         A network in evaluation mode, float32, on the CPU.
     """
-    with torch.random.fork_rng(devices=[]):
-        body, features = architecture.body(info)
-        network = Network(body, info=info, features=features)
+    network = copy.deepcopy(_blank(cast("Hashable", architecture), info))
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -114,6 +114,14 @@ def build(architecture: Architecture, info: DataInfo, *, seed: int) -> Network:
                 bound = 1 / math.sqrt(module.weight[0].numel())
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return network.eval()
+
+
+@lru_cache(maxsize=32)
+def _blank(architecture: Architecture, info: DataInfo) -> Network:
+    """A network whose weights are still to be drawn; to be copied, since it is shared."""
+    with torch.random.fork_rng(devices=[]):
+        body, features = architecture.body(info)
+        return Network(body, info=info, features=features)
 
 
 def finite_weights(network: nn.Module) -> bool:

@@ -11,7 +11,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from moc.data.declared import DataInfo
 from moc.networks.network import Network, build
-from moc.networks.train import Trainer, Training, augmentation_of, plan
+from moc.networks.steps import augmentation_of, plan
+from moc.networks.train import Trainer, Training
 
 
 class Stack(nn.Module):
@@ -29,24 +30,28 @@ class Stack(nn.Module):
         super().__init__()
         self.size = len(networks)
         weights, buffers = stack_module_state(list(networks))
-        self._names, self._buffers_of = tuple(weights), buffers
+        self._names, self._constants = tuple(weights), tuple(buffers)
         self.weights = nn.ParameterList(one.detach().clone() for one in weights.values())
+        for place, one in enumerate(buffers.values()):
+            self.register_buffer(f"constant{place}", one)
         self._like = (copy.deepcopy(networks[0]),)  # in a tuple: none of its weights are ours
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (R * n, classes) of records (R * n, *shape) in [0, 1]."""
         weights = dict(zip(self._names, self.weights, strict=True))
+        constants = dict(zip(self._constants, self.buffers(), strict=True))
 
-        def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-            return functional_call(self._like[0], (weights, buffers), (x,))
+        def one(weights: dict[str, Tensor], constants: dict[str, Tensor], x: Tensor) -> Tensor:
+            return functional_call(self._like[0], (weights, constants), (x,))
 
-        return vmap(one)(weights, self._buffers_of, x.unflatten(0, (self.size, -1))).flatten(0, 1)
+        return vmap(one)(weights, constants, x.unflatten(0, (self.size, -1))).flatten(0, 1)
 
     def networks(self) -> list[Network]:
         """The R networks, in evaluation mode, whose parameters take no gradient."""
         found = []
         for r in range(self.size):
-            network = copy.deepcopy(self._like[0]).eval().requires_grad_(False)
+            network = copy.deepcopy(self._like[0]).to(self.weights[0].device)
+            network.eval().requires_grad_(False)
             own = dict(network.named_parameters())
             for name, weights in zip(self._names, self.weights, strict=True):
                 own[name].copy_(weights[r].detach())
