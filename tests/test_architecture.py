@@ -48,7 +48,10 @@ def test_only_the_vault_and_the_ledger_open_sealed_records():
 def test_only_those_who_sum_count_or_sample_records_know_their_type():
     found = {name for name, _ in importers("moc.data.vault.Records")}
     found -= {"audit.inspect"}  # which counts them for their owner
-    assert found == {"privacy.ledger", "privacy.collect", "privacy.isolation", "audit.canary"}
+    assert found == {"privacy.ledger", "privacy.collect", "privacy.isolation"} | {
+        "privacy.shards",
+        "audit.canary",
+    }
 
 
 def test_only_the_privacy_stage_and_samples_read_through_the_ledger():

@@ -37,6 +37,7 @@ from moc.privacy.isolation import require_isolated
 from moc.privacy.ladder import Ladder, Rung
 from moc.privacy.ledger import Ledger
 from moc.privacy.noise import TIERS, Tier, gaussian
+from moc.privacy.shards import Workers, sums_of
 from moc.privacy.sums import GRID, Sums
 from moc.statistics.base import STATISTICS, Statistic
 from moc.statistics.class_counts import ClassCounts
@@ -95,6 +96,7 @@ def draw(
     folder: Path,
     key: str = "release/0",
     tier: Tier = "standard",
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> list[Released]:
     """Draw one round of a release, or read back the one that was drawn.
@@ -108,6 +110,7 @@ def draw(
             used for nothing else.
         key: Name of the access in the ledger.
         tier: How noise is drawn.
+        workers: Who sums the records, if it is not this process.
         progress: Told (records done, records in all).
 
     Returns:
@@ -135,9 +138,11 @@ def draw(
             _require_empty(folder)
             if not ledger.begun(key):
                 _require_empty(_part_of(paths))
-        if ladder is not None:
+        private = ladder is not None
+        if private:
             require_isolated(collection)
-        sums = collection.sums(ledger.read(access), progress=progress)
+        records = ledger.read(access)
+        sums = sums_of(collection, records, private=private, workers=workers, progress=progress)
         if ladder is not None:
             ledger.begin(key)
         _store(noised(sums, ladder, tier), claims, paths)

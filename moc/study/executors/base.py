@@ -65,6 +65,11 @@ class ExecutorPart(Part, ABC):
         """Where beyond this machine a context is sent, and with it held-out records; or empty."""
         return ""
 
+    def side_by_side(self, device: str) -> int:
+        """How many jobs run at a time on such a device, about."""
+        del device
+        return 1
+
     @abstractmethod
     def start(self, context: JobContext) -> Executor:
         """Make workers that know `context`."""

@@ -37,8 +37,12 @@ class Local(ExecutorPart):
     time_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @override
+    def side_by_side(self, device: str) -> int:
+        return (self.workers or min(os.cpu_count() or 1, 8)) if device == "cpu" else 1
+
+    @override
     def start(self, context: JobContext) -> Executor:
-        count = self.workers or min(os.cpu_count() or 1, 8)
+        count = self.side_by_side(context.device)
         # A job that hangs in a process of its own can be ended, wherever it hangs.
         if context.device != "cpu" or (count == 1 and self.time_limit is None):
             return Inline(context, time_limit=self.time_limit)

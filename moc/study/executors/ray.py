@@ -46,6 +46,10 @@ class Ray(ExecutorPart):
         return f"the Ray cluster at {self.address}" if self.address else ""
 
     @override
+    def side_by_side(self, device: str) -> int:
+        return self.workers or _MOST
+
+    @override
     def start(self, context: JobContext) -> Executor:
         self._require_device(context.device)
         cores = os.cpu_count() or 1

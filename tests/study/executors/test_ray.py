@@ -12,9 +12,11 @@ from threading import Thread
 import pytest
 from fast_trials import doubled, outcome
 from ledgers import read_events, rewrite_settings, write_events
+from passes_over_t import dies_at, shards_count_once
 from processes import alive, below, wait_until
 from tiny import PRIVATE
 
+from moc.data import SOURCES
 from moc.errors import StudyError
 from moc.lines import from_line
 from moc.study.config import parse_config
@@ -102,6 +104,13 @@ def test_a_study_that_loses_a_worker_in_a_batch_loses_nothing_and_counts_nothing
     assert (outcome(folder), spent(folder)) == expected
     assert doubled(folder) == doubled(here)
     assert capfd.readouterr() == ("", ""), "Ray says nothing"
+
+
+def test_a_shard_of_t_whose_worker_is_killed_is_summed_once(tmp_path, monkeypatch):
+    given = dies_at(monkeypatch, _ray._Actor, 3, lambda worker: worker.end(0.0))
+    table = {"kind": "ray", "workers": 2}
+    here, there = (SOURCES.make("digits").load("train") for _ in range(2))
+    shards_count_once(here, there, tmp_path, given, table)
 
 
 def test_nothing_is_put_into_the_store_that_ray_may_write_to_disk():
