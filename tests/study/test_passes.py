@@ -52,7 +52,7 @@ def test_a_study_sums_on_its_workers_where_that_pays(tmp_path, monkeypatch):
     monkeypatch.setattr(passes, "_WORTH", 0)
     seen = []
     monkeypatch.setattr(
-        "moc.study.context.workers_for",
+        "moc.study.rounds.workers_for",
         lambda *a, **k: seen.append(passes.workers_for(*a, **k)) or seen[-1],
     )
     tables = {**PRIVATE, "executor": {"kind": "local", "workers": 2}}
