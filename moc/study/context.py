@@ -17,7 +17,7 @@ from moc.data.augment import Augmentation
 from moc.data.storage import load_set, save_set
 from moc.data.vault import RealData
 from moc.discrepancies.base import Loss, LossContext
-from moc.errors import StudyError
+from moc.errors import DataError, StudyError
 from moc.evaluate.baselines import require_enough
 from moc.evaluate.measure import Measure
 from moc.evaluate.protocols.base import describe
@@ -50,6 +50,10 @@ _EXAMINED = {"fast": 200, "standard": 1000}
 """Test records of a closer look, by protocol; 200 where it is another. A share of 200 is known to 7
 points (95 %), which shows masking as it is known, of 20 points and more; 1000 make it 3."""
 
+_LOOKED = (
+    " To find that out, labels of an open study were read as they are, which its records' ledger "
+    "says (`moc ledger`)."
+)
 _MOST_NOISE = 0.2  # of a paid score: with more, sets that err always and never may change places
 
 
@@ -169,8 +173,12 @@ class StudyContext:
                 "back, or give the study another name."
             )
         if self.reference is not None and not self.config.pays_for_scores:
-            condense = self.config.condense
-            require_enough(self.reference[1], self.info, condense.records_per_class)
+            try:
+                needed = self.config.condense.records_per_class
+                require_enough(self.reference[1], self.info, needed)
+            except DataError as error:
+                looked = any(one.kind == "open" for one in self.ledger.accesses)
+                raise StudyError(f"{error}{_LOOKED if looked else ''}") from None
 
     def rehearse(self) -> None:
         """Build what depends on the records' shape, before a record is read or paid for.

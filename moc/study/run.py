@@ -62,7 +62,10 @@ def run_study(
         start_afresh(folder)
         if mended := refuse_other_settings(config, folder):
             reporter.say(mended)
-        finished = StudyLedger(folder / "study.jsonl").find("finished") is not None
+        ledger = StudyLedger(folder / "study.jsonl")
+        finished = ledger.find("finished") is not None
+        for words in mend_scored(config, ledger, folder) if finished else ():
+            reporter.say(words)
         if not finished or not is_written(config, folder):
             try:
                 context = StudyContext.load(config, folder, reporter)

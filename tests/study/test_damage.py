@@ -120,6 +120,21 @@ def test_a_scored_set_is_taken_from_its_curve_again(quick, tmp_path):
     assert any("is taken from its curve again" in line for line in said)
 
 
+def test_a_set_of_a_finished_study_is_taken_from_its_curve_again_or_named(quick, apart, tmp_path):
+    for study in (quick, apart):
+        shutil.copytree(study.folder, tmp_path / study.name)
+    path = tmp_path / "quick/sets/trial-002.safetensors"
+    whole = path.read_bytes()
+    path.unlink()
+    again, said = go_on(QUICK, tmp_path / "quick")
+    assert again.trials == quick.trials
+    assert path.read_bytes() == whole
+    assert sum("is taken from its curve again" in line for line in said) == 1
+    (tmp_path / "apart/sets/trial-002.safetensors").unlink()
+    with pytest.raises(StudyError, match="trial-002 is scored, and its set is lost"):
+        go_on(APART, tmp_path / "apart")
+
+
 def test_a_scored_set_that_nothing_gives_again_is_named(apart, tmp_path):
     folder = cut(apart.folder, tmp_path / "study", lambda e: e["event"] == "scored")
     scored = read_events(folder)[-1]["trial"]

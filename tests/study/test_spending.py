@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny import PRIVATE
+from tiny import PRIVATE, TINY
 from typer.testing import CliRunner
 
 from moc.cli import app
@@ -100,3 +100,15 @@ def test_the_noise_of_paid_scores_is_said_before_they_are_paid_for(tmp_path):
     assert float(line.split("±")[1].split()[0]) == pytest.approx(100 * noise * bound, rel=0.05)
     (access,) = [a for a in context.ledger.accesses if a.kind == "gaussian"]
     assert "discrete Gaussian" in access.purpose
+
+
+def test_a_refusal_that_had_to_look_at_labels_says_that_the_ledger_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOC_LEDGER", str(tmp_path / "ledger.jsonl"))
+    data = {**TINY["data"], "reference": 0, "train": 150}
+    large = {**TINY, "condense": {**TINY["condense"], "images_per_class": 40}}
+    for tables, looked in (({**large, "data": data}, True), (large, False)):
+        with pytest.raises(StudyError, match="need 40 records of each class") as caught:
+            run(tables, tmp_path / "study")
+        assert ("which its records' ledger says" in str(caught.value)) == looked
+        assert not (tmp_path / "study").exists()
+    assert (tmp_path / "ledger.jsonl").read_text().count('"spent"') == 1
