@@ -21,7 +21,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from moc.data.storage import checksum
@@ -32,7 +32,7 @@ from moc.networks.train import Progress
 from moc.privacy.access import ADJACENCY, UNIT, Access
 from moc.privacy.accountant import ACCOUNTANT
 from moc.privacy.collect import CLIP, Collection
-from moc.privacy.disk import sync
+from moc.privacy.disk import overwrite, room_for, sync
 from moc.privacy.isolation import require_isolated
 from moc.privacy.ladder import Ladder, Rung
 from moc.privacy.ledger import Ledger
@@ -141,12 +141,15 @@ def draw(
         private = ladder is not None
         if private:
             require_isolated(collection)
-        records = ledger.read(access)
-        sums = sums_of(collection, records, private=private, workers=workers, progress=progress)
-        if ladder is not None:
-            ledger.begin(key)
-        _store(noised(sums, ladder, tier), claims, paths)
-        del sums
+        blank = {name: block.double() for name, block in collection.zeros().items()}
+        sizes = {p.name: len(_as_bytes(blank, c)) for p, c in zip(paths, claims, strict=True)}
+        with room_for(sizes, folder) as room:
+            records = ledger.read(access)
+            sums = sums_of(collection, records, private=private, workers=workers, progress=progress)
+            if private:
+                ledger.begin(key)
+            _store(noised(sums, ladder, tier), claims, paths, room)
+            del sums
     ledger.finish(key)
     found = [_load(*one) for one in zip(paths, claims, strict=True)]
     return as_released(found, ladder)
@@ -225,17 +228,24 @@ def _require_empty(folder: Path) -> None:
 
 
 def _store(
-    rungs: Sequence[dict[str, Tensor]], claims: Sequence[dict[str, str]], paths: Sequence[Path]
+    rungs: Sequence[dict[str, Tensor]],
+    claims: Sequence[dict[str, str]],
+    paths: Sequence[Path],
+    room: Path,
 ) -> None:
-    """Write all rungs, with what they claim, to a folder beside the right one, then rename it."""
+    """Write all rungs, with what they claim, where there is room for them, then rename that."""
     part = _part_of(paths)
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    room.rename(part)
     for tensors, claim, path in zip(rungs, claims, paths, strict=True):
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(whole, part / path.name, metadata={**claim, _SUM: checksum(whole)})
-        sync(part / path.name)
+        overwrite(part / path.name, _as_bytes(tensors, claim))
     _publish(paths)
+
+
+def _as_bytes(tensors: dict[str, Tensor], claim: dict[str, str]) -> bytes:
+    """A rung as it is stored."""
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return save(whole, metadata={**claim, _SUM: checksum(whole)})
 
 
 def _complete(claims: Sequence[dict[str, str]], paths: Sequence[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import count
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from privacy.private_tools import LADDER, small, toy
 
 from moc.errors import BudgetExceededError, PrivacyError
+from moc.privacy import disk
+from moc.privacy import ledger as ledger_module
 from moc.privacy import release as release_module
 from moc.privacy.access import Budget
 from moc.privacy.accountant import Gaussian, epsilon
@@ -17,6 +20,10 @@ from moc.privacy.data_set import DataSetLedger
 from moc.privacy.journal import Journal
 from moc.privacy.ledger import Ledger
 from moc.privacy.release import draw
+
+
+def full(path, data):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class Killed(BaseException):
@@ -29,7 +36,7 @@ STEPS = {
     "between the two ledgers": (Journal, "begin", 0),
     "before the noise is drawn": (release_module, "noised", 0),
     "before anything is stored": (release_module, "_store", 0),
-    "after one rung": (release_module, "save_file", 1),
+    "after one rung": (release_module, "overwrite", 1),
     "before the folder is renamed": (release_module, "_publish", 0),
     "before it is noted as finished": (Journal, "finish", 0),
 }
@@ -143,3 +150,33 @@ def test_a_part_that_nobody_began_is_not_thrown_away(tmp_path):
     with pytest.raises(PrivacyError, match="never written over"):
         run(ledger_of(tmp_path, 8.0), tmp_path)
     assert (tmp_path / "release.part" / "rung-0.safetensors").exists()
+
+
+def test_a_full_disk_is_met_before_t_is_read(monkeypatch, tmp_path, draws):
+    ledger = ledger_of(tmp_path, 8.0)
+    with monkeypatch.context() as plant:
+        plant.setattr(disk, "overwrite", full)
+        plant.setattr(ledger_module, "unseal", lambda _: pytest.fail("T was read"))
+        with pytest.raises(OSError, match="No space left"):
+            run(ledger, tmp_path)
+    assert draws == []
+    assert counted(ledger) == ledger.begun("release/0") == 0
+    assert not list(tmp_path.glob("*release*"))
+    found = run(ledger_of(tmp_path, 8.0), tmp_path)
+    assert len(found) == len(LADDER.rungs)
+    assert not list(tmp_path.glob(".release*"))
+
+
+def test_room_is_held_to_the_byte_and_is_no_rung(monkeypatch, tmp_path):
+    seen = {}
+    ledger, store = ledger_of(tmp_path, 8.0), release_module._store
+
+    def listen(rungs, claims, paths, room):
+        seen.update({path.name: path.read_bytes() for path in room.iterdir()})
+        store(rungs, claims, paths, room)
+
+    monkeypatch.setattr(release_module, "_store", listen)
+    run(ledger, tmp_path)
+    stored = {path.name: path.stat().st_size for path in (tmp_path / "release").iterdir()}
+    assert {name: len(raw) for name, raw in seen.items()} == stored
+    assert not any(any(raw) for raw in seen.values())

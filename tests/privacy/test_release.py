@@ -155,15 +155,15 @@ def test_a_release_is_never_written_over_files(tmp_path):
 
 def test_a_crash_before_all_is_stored_leaves_nothing_and_its_draw_counts(tmp_path, monkeypatch):
     ledger = ledger_of(toy(), path=tmp_path / "l")
-    save, calls = release_module.save_file, []
+    overwrite, calls = release_module.overwrite, []
 
-    def crash(tensors, path, **options):
+    def crash(path, data):
         calls.append(path)
         if len(calls) == 2:
             raise OSError("no space left")
-        save(tensors, path, **options)
+        overwrite(path, data)
 
-    monkeypatch.setattr(release_module, "save_file", crash)
+    monkeypatch.setattr(release_module, "overwrite", crash)
     with pytest.raises(OSError, match="no space"):
         drawn(ledger, tmp_path)
     assert not (tmp_path / "release").exists()

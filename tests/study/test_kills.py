@@ -12,6 +12,7 @@ from fast_trials import (
     FINISHED,
     SPENT,
     STOPPED,
+    TABLES,
     doubled,
     draws_of,
     fake,
@@ -105,6 +106,18 @@ def test_a_disk_that_is_full_at_any_size_of_a_file_loses_nothing(tmp_path, unint
         run(folder)
         assert outcome(folder) == uninterrupted
         assert doubled(folder) == []
+
+
+def test_a_disk_too_small_for_the_release_is_met_before_anything_is_spent(tmp_path, monkeypatch):
+    fake(monkeypatch)
+    monkeypatch.setenv("MOC_LEDGER", str(tmp_path / "ledger.jsonl"))
+    folder, rounds = tmp_path / "study", [{**TABLES["rounds"][0], "count": 8}]
+    tables = {**TABLES, "rounds": rounds}
+    assert run_apart(lambda: full_disk(8000), lambda: run(folder, tables)) == errno.EFBIG
+    assert draws_of(folder) == 0
+    assert run(folder, tables).complete
+    assert (folder / "release-0" / "rung-0.safetensors").stat().st_size > 8000
+    assert draws_of(folder) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_read_and_a_study_in_it_named(tmp_path, uninterrupted):
