@@ -41,7 +41,6 @@ from moc.privacy.ledger import Ledger
 from moc.study.config import StudyConfig
 from moc.study.division import describe_parts, parts_of, public_parts
 from moc.study.jobs import Recipe, WorkerContext
-from moc.study.mending import fault_of
 from moc.study.reporter import Reporter
 from moc.study.rounds import draw_rounds
 from moc.study.teachers import robust_teachers
@@ -300,7 +299,9 @@ class StudyContext:
             self.folder / "proxies" / f"{one.index}-{self.made_from(one.index, made)}.safetensors"
             for one in moments.rungs
         ]
-        if any(fault_of(path, load_set) for path in paths):
+        try:
+            sets = [load_set(path) for path in paths]
+        except DataError:  # not made yet, or damaged
             with self.reporter.stage("a proxy from the release, for every rung") as progress:
                 sets = make_proxies(
                     moments,
@@ -310,9 +311,8 @@ class StudyContext:
                     seed=self.seed,
                     progress=progress,
                 )
-            for one, path in zip(sets, paths, strict=True):
-                save_set(one, path)
-        return [Proxy(load_set(path), self.device) for path in paths]
+            sets = [load_set(save_set(one, path)) for one, path in zip(sets, paths, strict=True)]
+        return [Proxy(one, self.device) for one in sets]
 
     def made_from(self, rung: int, how: str, *, rounds: int | None = None) -> str:
         """A digest of a rung of the release, if there is one, and of how something was made.
