@@ -4,6 +4,7 @@ STUDY ?= studies/digits.toml
 ARGS ?=
 BASELINE ?=
 VICO ?=
+SMALL ?=
 BIN := .venv/bin
 STAMP := .venv/.moc-installed
 EXTRAS := .venv/.moc-extras
@@ -11,7 +12,7 @@ EXTRAS := .venv/.moc-extras
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: study test ui check slow newcomer browser bench docs extras install clean
+.PHONY: study test ui check slow newcomer browser bench gpu docs extras install clean
 
 study: $(STAMP)
 	$(BIN)/moc study $(STUDY) $(ARGS)
@@ -30,6 +31,9 @@ browser: $(STAMP) $(EXTRAS)
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/bench.py $(if $(BASELINE),--baseline $(BASELINE)) $(if $(VICO),--vico $(VICO)) $(ARGS)
+
+gpu: $(STAMP)
+	$(BIN)/python tests/benchmarks/gpu.py $(if $(SMALL),--small) $(ARGS)
 
 docs: $(STAMP) $(EXTRAS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

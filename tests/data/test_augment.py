@@ -6,6 +6,7 @@ from dataclasses import fields
 import pytest
 import torch
 import torch.nn.functional as F
+from gpu_device import DEVICE, needs_gpu
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -292,11 +293,12 @@ def test_what_cannot_be_augmented_is_refused_in_one_sentence():
 
 
 @pytest.mark.gpu
+@needs_gpu
 @given(seed=seeds)
 def test_a_draw_does_the_same_on_any_device(seed):
     x = images(32, (3, 8, 8), seed)
     draw = Augmentation.dsa(mirrored=True).draw(32, (3, 8, 8), generator=generator(seed))
-    assert torch.allclose(draw(x.cuda()).cpu(), draw(x), atol=1e-4)
+    assert torch.allclose(draw(x.to(DEVICE)).cpu(), draw(x), atol=1e-4)
 
 
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5), shape=shapes, seed=seeds)

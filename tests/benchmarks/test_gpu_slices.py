@@ -1,0 +1,66 @@
+"""`make gpu` resumes, keeps what was found, and says what failed or ran out of time."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import gpu
+import pytest
+from gpu import Slice, main
+
+
+@pytest.fixture
+def pieces(monkeypatch, tmp_path):
+    """Three quick slices; each leaves a mark when it runs."""
+
+    def piece(name, code):
+        note = f"import sys; open({str(tmp_path / 'ran')!r}, 'a').write({name!r}); "
+        return Slice(name=name, command=(sys.executable, "-c", note + code, "{out}"))
+
+    ready = tmp_path / "ready"
+    found = [
+        piece("a", "open(sys.argv[1], 'w').write('{\"x\": 1}')"),
+        piece("b", f"import os; sys.exit(0 if os.path.exists({str(ready)!r}) else 3)"),
+        piece("c", "print('said')"),
+    ]
+    monkeypatch.setattr(gpu, "slices", lambda _: found)
+    return ready
+
+
+def test_what_failed_is_done_again_and_what_is_done_is_not(pieces, tmp_path):
+    out = tmp_path / "gpu.json"
+    options = ["--small", "--out", str(out)]
+    assert main(options) == 1
+    report = json.loads(out.read_text())["slices"]
+    assert [report[name]["rc"] for name in "abc"] == [0, 3, 0]
+    assert report["a"]["found"] == {"x": 1}
+    assert report["c"]["output"] == "said\n"
+    pieces.touch()
+    assert main(options) == 0
+    assert (tmp_path / "ran").read_text() == "abcb"
+    assert main(options) == 0
+    assert (tmp_path / "ran").read_text() == "abcb"
+
+
+def test_a_run_at_its_limit_says_that_there_is_more(pieces, tmp_path):
+    pieces.touch()
+    out = tmp_path / "gpu.json"
+    assert main(["--small", "--out", str(out), "--limit", "0"]) == 75
+    assert not out.exists()
+    slow = Slice(name="slow", command=(sys.executable, "-c", "import time; time.sleep(60)"))
+    assert gpu.run(slow, limit=0.5, small=True)["rc"] == 124
+
+
+def test_the_file_of_another_device_is_left_alone(pieces, tmp_path):
+    out = tmp_path / "gpu.json"
+    out.write_text(json.dumps({"device": "another", "slices": {}}))
+    with pytest.raises(SystemExit, match="another"):
+        main(["--small", "--out", str(out)])
+
+
+def test_every_row_and_the_tests_have_a_slice():
+    names = [one.name for one in gpu.slices("cuda")]
+    assert names[0] == "tests"
+    assert {"bench dm-step", "standard dm-sums"} <= set(names)
+    assert not any("--small" in one.command for one in gpu.slices("cuda"))
