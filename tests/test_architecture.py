@@ -50,6 +50,7 @@ def test_only_those_who_sum_count_or_sample_records_know_their_type():
     found -= {"audit.inspect"}  # which counts them for their owner
     assert found == {"privacy.ledger", "privacy.collect", "privacy.isolation"} | {
         "privacy.shards",
+        "data.streamed",
         "audit.canary",
     }
 

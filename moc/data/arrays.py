@@ -58,21 +58,36 @@ def to_real(
     return RealData(info=info, x=records, y=labels)
 
 
-def to_records(x: np.ndarray, *, where: str) -> Tensor:
+def require_bright(brightest: int, *, where: str) -> None:
+    """Refuse bytes that stand for 0 and 1, by the largest of all records.
+
+    Raises:
+        DataError: If it is 1.
+    """
+    if brightest == 1:
+        raise DataError(
+            f"{where}: uint8 records stand for 0..255, and none of these exceeds 1, so that they "
+            "would be read as black; save them as booleans, or as floats in [0, 1]."
+        )
+
+
+def to_records(x: np.ndarray, *, where: str, whole: bool = True) -> Tensor:
     """Bring records to (n, C, H, W) or (n, D), uint8 or float32.
 
     Booleans become 0 and 1, and floats that rounding left outside [0, 1] are clamped.
+
+    Args:
+        x: The records.
+        where: What to call them in an error.
+        whole: Whether these are all of a data set, so that one of them is bright.
 
     Raises:
         DataError: If layout or type of number are none that `moc.data.sources.npz` describes.
     """
     if x.dtype == np.bool_:
         x = x.astype(np.float32)
-    if x.dtype == np.uint8 and x.size and x.max() == 1:
-        raise DataError(
-            f"{where}: uint8 records stand for 0..255, and none of these exceeds 1, so that they "
-            "would be read as black; save them as booleans, or as floats in [0, 1]."
-        )
+    if whole and x.size and x.dtype == np.uint8:
+        require_bright(int(x.max()), where=where)
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataError(
             f"{where}: bool or uint8 records, or floats in [0, 1], expected, found {x.dtype}; "

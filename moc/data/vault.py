@@ -27,6 +27,37 @@ class Records:
     x: Tensor
     y: Tensor
 
+    @property
+    def size(self) -> int:
+        """Bytes of `x`."""
+        return self.x.numel() * self.x.element_size()
+
+    def part(self, index: slice | Tensor) -> Records:
+        """Some of them, by place."""
+        return Records(x=self.x[index], y=self.y[index])
+
+    def divided(self, index: Tensor) -> Records:
+        """Some of them, for a part of a data set that is to stand by itself."""
+        return self.part(index)
+
+    def loaded(self) -> Records:
+        """The same in memory."""
+        return self
+
+    def sent(self) -> Records:
+        """The same, without others that lie in the same memory."""
+        return Records(x=self.x.clone(), y=self.y.clone())
+
+    def digests(self, *, labelled: bool) -> list[bytes]:
+        """SHA-256 of every record, with its label if so asked, values counted to 16 bits."""
+        digests = []
+        for x, y in zip(self.x.split(1000), self.y.split(1000), strict=True):
+            values = (as_unit(x).double() * 65535).round().to(torch.int32).flatten(1).numpy()
+            for row, label in zip(values, y.tolist(), strict=True):
+                prefix = b"%d " % label if labelled else b""
+                digests.append(hashlib.sha256(prefix + row.tobytes()).digest())
+        return digests
+
 
 class RealData:
     """Records of T, checked once and then sealed: only `moc.privacy` can read them again.
@@ -41,7 +72,7 @@ class RealData:
     def __init__(self, *, info: DataInfo, x: Tensor, y: Tensor) -> None:
         """Check and seal `x` (n, *info.shape), uint8 or float in [0, 1], with labels `y` (n,)."""
         y = y.to(torch.int64)
-        _check(info, x, y)
+        check(info, x, y)
         self.info = info
         x = x if x.dtype == torch.uint8 else x.to(torch.float32)
         seal(self, Records(x=x.contiguous(), y=y.contiguous()))
@@ -81,10 +112,7 @@ class RealData:
         order = torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.int64)
         chunks = order[: sum(sizes)].split(list(sizes))
         return tuple(
-            RealData(
-                info=replace(self.info, count=len(chunk)), x=records.x[chunk], y=records.y[chunk]
-            )
-            for chunk in chunks
+            sealed(replace(self.info, count=len(chunk)), records.divided(chunk)) for chunk in chunks
         )
 
     def fingerprint(self) -> str:
@@ -109,16 +137,16 @@ class RealData:
             declared: What to declare as their number: a constant, whatever was removed.
         """
         records = _divided(self)
-        left = Records(x=records.x[kept], y=records.y[kept])
-        return _sealed(replace(self.info, count=declared), left)
+        left = records.part(kept.nonzero()[:, 0])
+        return sealed(replace(self.info, count=declared), left)
 
     def described(self, info: DataInfo) -> RealData:
         """The same records under other public facts, of the same shape and number."""
-        return _sealed(info, _divided(self))
+        return sealed(info, _divided(self))
 
 
-def _sealed(info: DataInfo, records: Records) -> RealData:
-    """Records that were checked before, sealed again."""
+def sealed(info: DataInfo, records: Records) -> RealData:
+    """Records that were checked before, sealed."""
     data = object.__new__(RealData)
     data.info = info
     seal(data, records)
@@ -127,13 +155,7 @@ def _sealed(info: DataInfo, records: Records) -> RealData:
 
 def record_digests(records: Records, *, labelled: bool = True) -> list[bytes]:
     """SHA-256 of every record, with its label if so asked, values counted to 16 bits."""
-    digests = []
-    for x, y in zip(records.x.split(1000), records.y.split(1000), strict=True):
-        values = (as_unit(x).double() * 65535).round().to(torch.int32).flatten(1).numpy()
-        for row, label in zip(values, y.tolist(), strict=True):
-            prefix = b"%d " % label if labelled else b""
-            digests.append(hashlib.sha256(prefix + row.tobytes()).digest())
-    return digests
+    return records.digests(labelled=labelled)
 
 
 def copies(parts: Mapping[str, RealData]) -> dict[str, Tensor]:
@@ -194,7 +216,12 @@ def _divided(data: RealData) -> Records:
     return unseal(data)
 
 
-def _check(info: DataInfo, x: Tensor, y: Tensor) -> None:
+def check(info: DataInfo, x: Tensor, y: Tensor) -> None:
+    """Refuse records that are not as they are declared.
+
+    Raises:
+        DataError: With what is wrong.
+    """
     where = f"Data set {info.name!r}"
     if len(x) != len(y):
         raise DataError(f"{where}: {len(x)} records but {len(y)} labels; each record needs one.")

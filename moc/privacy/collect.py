@@ -117,8 +117,8 @@ class Collection:
     def _batches(self, records: Records) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Padded records (batch, *shape) in [0, 1]; labels (n <= batch,) of those that are real."""
         for start in range(0, len(records.y), self.batch):
-            x, y = records.x[start : start + self.batch], records.y[start : start + self.batch]
-            x = as_unit(x)
+            part = records.part(slice(start, start + self.batch)).loaded()
+            x, y = as_unit(part.x), part.y
             if not torch.isfinite(x).all():
                 raise PrivacyError("A record holds NaN or infinity; it cannot be clipped.")
             padding = x.new_zeros(self.batch - len(y), *x.shape[1:])

@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from moc.data.declared import DataInfo
+from moc.data.streamed import Streamed
 from moc.data.vault import RealData, Records, take, unseal
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.privacy.access import ADJACENCY, UNIT, Access, Budget
@@ -183,6 +184,10 @@ class Ledger:
     def is_public(self, name: str) -> bool:
         """Whether these records were declared public."""
         return self._held(name)[1]
+
+    def streams(self, name: str) -> bool:
+        """Whether these records lie in files, so that they are only ever summed."""
+        return isinstance(unseal(self._held(name)[0]), Streamed)
 
     @property
     def drawn(self) -> bool:

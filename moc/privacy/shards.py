@@ -57,8 +57,7 @@ class Shard:
 
     def __getstate__(self) -> dict[str, object]:
         """What is sent: these records and no others that lie in the same memory."""
-        x, y = self._records.x.clone(), self._records.y.clone()
-        return {**self.__dict__, "_records": Records(x=x, y=y)}
+        return {**self.__dict__, "_records": self._records.sent()}
 
     def sum(self, progress: Progress | None = None) -> ShardSums:
         """Sum the records, after public ones.
@@ -124,14 +123,14 @@ def sums_of(
 def _cut(collection: Collection, records: Records, *, private: bool, workers: int) -> list[Shard]:
     """Shards of whole batches, some for every worker."""
     batch, count = collection.batch, len(records.y)
-    each = max(records.x[:1].numel() * records.x.element_size(), 1)
+    each = max(records.size // max(count, 1), 1)
     size = batch * max(min(_BYTES // (batch * each), -(-count // (4 * workers * batch))), 1)
     parts = [slice(start, start + size) for start in range(0, count, size)]
     return [
         Shard(
             collection=collection,
             private=private,
-            _records=Records(x=records.x[one], y=records.y[one]),
+            _records=records.part(one),
         )
         for one in parts
     ]

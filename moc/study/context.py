@@ -187,6 +187,7 @@ class StudyContext:
                 of its data set has left.
         """
         self._require_sense()
+        self._require_memory()
         self.ledger.require_room()
         for network in (*self._seen, self.training.network, self.teacher_network):
             build(network, self.info, seed=0)
@@ -224,6 +225,32 @@ class StudyContext:
                 f"[privacy] delta = {p.delta:g} promises nothing to {self.info.count} records: "
                 "whoever publishes one of them at random keeps to it. Use less than "
                 f"1/{self.info.count}, such as 1e-{len(str(self.info.count)) + 1}."
+            )
+
+    def _require_memory(self) -> None:
+        """Refuse what reads single records of a part that is streamed.
+
+        Raises:
+            StudyError: With what to write instead.
+        """
+        config, more = self.config, "or raise memory of the source"
+        for name in self.ledger.names:
+            if name != "train" and self.ledger.streams(name):
+                raise StudyError(
+                    f"The {name} records, which are read one by one, are more than the source "
+                    f"loads: ask for fewer in [data], {more}."
+                )
+        if not self.ledger.streams("train"):
+            return
+        if not config.evidence.released:
+            raise StudyError(
+                f"[evidence] kind = {config.evidence.kind!r} reads single records of T, which is "
+                f"more than the source loads: use sums of it, kind = 'moments', {more}."
+            )
+        if config.privacy is None and not config.data.reference:
+            raise StudyError(
+                "Baselines are real records, and T is more than the source loads: set some apart, "
+                f"such as reference = 1000 in [data], {more}."
             )
 
     @property

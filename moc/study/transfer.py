@@ -85,7 +85,7 @@ def _error(network: Network, context: StudyContext) -> float:
 
 def _source(context: StudyContext, stand_in: Trial) -> tuple[BatchSource, str]:
     """Batches of records that may be shown, and what they are."""
-    if context.config.privacy is None:
+    if context.config.privacy is None and not context.ledger.streams("train"):
         return context.samples, "samples of the real records"
     if context.reference is not None:
         x, y = context.reference

@@ -20,6 +20,7 @@ KEYS = {
     "idx": {"path"},
     "mnist": {"path"},
     "npz": {"path", "range"},
+    "shards": {"path", "memory", "range"},
     "table": {"path", "test", "label", "columns", "missing", "separator"},
 }
 TAKE_A_PATH = [kind for kind, keys in KEYS.items() if "path" in keys]
@@ -32,6 +33,11 @@ def paths(tmp_path):
     idx = write(tmp_path / "idx")
     npz = tmp_path / "file.npz"
     np.savez(npz, x=IMAGES, y=[0, 1, 2, 2, 1, 0])
+    (tmp_path / "shards").mkdir()
+    for k in range(2):
+        np.savez(
+            tmp_path / "shards" / f"{k}.npz", x=IMAGES[3 * k : 3 * k + 3], y=[2 * k, 1, 2 - 2 * k]
+        )
     for k, image in enumerate(IMAGES):
         (tmp_path / "folder" / str(k)).mkdir(parents=True)
         Image.fromarray(image).save(tmp_path / "folder" / str(k) / "image.png")
@@ -44,6 +50,7 @@ def paths(tmp_path):
         "mnist": idx,
         "fashion_mnist": idx,
         "npz": npz,
+        "shards": tmp_path / "shards",
         "folder": tmp_path / "folder",
     }
 

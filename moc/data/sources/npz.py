@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Literal
@@ -53,7 +54,11 @@ class Npz(Source):
 
     @override
     def proposed(self) -> Source:
-        x = [one for name, one in _arrays(self.path).items() if name[0] == "x" or "images" in name]
+        x = [
+            one
+            for name, one in plain_arrays(self.path).items()
+            if name[0] == "x" or "images" in name
+        ]
         numbers = [one for one in x if one.size and one.dtype.kind in "iuf"]
         if self.range or not numbers or all(one.dtype == np.uint8 for one in numbers):
             return self
@@ -99,7 +104,7 @@ def load_npz(
     Raises:
         DataError: If the file cannot be read or does not hold such arrays.
     """
-    arrays = _arrays(path)
+    arrays = plain_arrays(path)
     names = next((pair for pair in _NAMES[part] if not arrays.keys().isdisjoint(pair)), ("x", "y"))
     if names == ("x", "y") and part != "train":
         own = " and ".join(_NAMES[part][0])
@@ -118,17 +123,22 @@ def load_npz(
 
 
 def _holds(path: Path, part: Section) -> bool:
-    return any(name in _arrays(path) for pair in _NAMES[part] for name in pair)
+    return any(name in plain_arrays(path) for pair in _NAMES[part] for name in pair)
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def plain_arrays(path: Path, names: Sequence[str] = _WANTED) -> dict[str, np.ndarray]:
+    """Those of the named arrays that an .npz file holds; no other is read.
+
+    Raises:
+        DataError: If there is no such file, or it cannot be read.
+    """
     if not path.is_file():
         raise DataError(f"An .npz file expected at {path}, found no file.")
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, NpzFile):
             with file:
-                return {name: _read(file, name, path) for name in _WANTED if name in file.files}
+                return {name: _read(file, name, path) for name in names if name in file.files}
     except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as an .npz file of plain arrays; "
