@@ -38,9 +38,11 @@ from moc.privacy.data_set import DataSetLedger, places_of
 from moc.privacy.held_out import HeldOut, reference_records
 from moc.privacy.ladder import Ladder
 from moc.privacy.ledger import Ledger
+from moc.privacy.shards import Workers
 from moc.study.config import StudyConfig
 from moc.study.division import describe_parts, parts_of, public_parts
 from moc.study.jobs import Recipe, WorkerContext
+from moc.study.passes import workers_for
 from moc.study.reporter import Reporter
 from moc.study.rounds import draw_rounds
 from moc.study.teachers import robust_teachers
@@ -314,6 +316,15 @@ class StudyContext:
     def moments(self) -> Moments:
         """Draw, or read back, the sums over T of every round."""
         return draw_rounds(self)
+
+    def summing(self, networks: int) -> Workers | None:
+        """Who sums T under so many networks, if it is more than this process."""
+        executor = self.config.executor
+        work = self.info.count * networks
+        workers = workers_for(executor, device=self.device, work=work)
+        if workers is not None and (where := executor.elsewhere):
+            self.reporter.say(f"Records of T are sent to {where}, to be summed.")
+        return workers
 
     def proxies(self, moments: Moments, settings: ProxyEvidence) -> list[Proxy]:
         """Make, or read back, one proxy for every rung.

@@ -25,7 +25,6 @@ from moc.networks.learned import LearnedBank, LearnedSettings, train_aged
 from moc.networks.network import build, finite_weights
 from moc.privacy.collect import Collection
 from moc.privacy.release import Released, draw
-from moc.study.passes import workers_for
 
 if TYPE_CHECKING:
     from moc.study.context import StudyContext
@@ -47,9 +46,7 @@ def draw_rounds(context: StudyContext) -> Moments:
                 folder=context.folder / f"release-{number}",
                 key=f"release/{number}",
                 tier=config.privacy.tier if config.privacy else "standard",
-                workers=workers_for(
-                    config.executor, device=context.device, work=context.info.count * one.count
-                ),
+                workers=context.summing(one.count),
                 progress=progress,
             )
         found.append((collection, released))

@@ -12,8 +12,10 @@ from moc.errors import StudyError
 from moc.privacy.ladder import Ladder
 from moc.study import passes
 from moc.study.config import parse_config
+from moc.study.context import StudyContext
 from moc.study.executors import EXECUTORS
 from moc.study.executors._processes import _Process
+from moc.study.reporter import Silent
 from moc.study.run import run_study
 
 
@@ -52,12 +54,28 @@ def test_a_study_sums_on_its_workers_where_that_pays(tmp_path, monkeypatch):
     monkeypatch.setattr(passes, "_WORTH", 0)
     seen = []
     monkeypatch.setattr(
-        "moc.study.rounds.workers_for",
+        "moc.study.context.workers_for",
         lambda *a, **k: seen.append(passes.workers_for(*a, **k)) or seen[-1],
     )
     tables = {**PRIVATE, "executor": {"kind": "local", "workers": 2}}
     run_study(parse_config(tables, where="test"), tmp_path / "study")
     assert [one is not None and one.count for one in seen] == [2]
+
+
+def test_records_that_leave_this_machine_are_announced(tmp_path, monkeypatch):
+    said = []
+
+    class Listening(Silent):
+        def say(self, line):
+            said.append(line)
+
+    there = {"kind": "ray", "address": "host:1", "workers": 2}
+    for count, executor in ((10**6, there), (10**6, PRIVATE["executor"]), (1, there)):
+        config = parse_config({**PRIVATE, "executor": executor}, where="test")
+        StudyContext.try_out(config, tmp_path, Listening())._summing(count)
+    assert [line for line in said if "sent" in line] == [
+        "Records of T are sent to the Ray cluster at host:1, to be summed."
+    ]
 
 
 def test_few_records_and_executors_that_write_to_disk_leave_it_to_this_process(tmp_path):
