@@ -12,7 +12,7 @@ EXTRAS := .venv/.moc-extras
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: study test ui check slow newcomer browser bench gpu docs extras install clean
+.PHONY: study test ui check slow newcomer browser bench bench-search gpu docs extras install clean
 
 study: $(STAMP)
 	$(BIN)/moc study $(STUDY) $(ARGS)
@@ -34,6 +34,10 @@ bench: $(STAMP)
 
 gpu: $(STAMP)
 	$(BIN)/python tests/benchmarks/gpu.py $(if $(SMALL),--small) $(ARGS)
+
+bench-search: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/search_side_by_side.py $(ARGS)
 
 docs: $(STAMP) $(EXTRAS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
