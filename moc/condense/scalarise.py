@@ -101,6 +101,50 @@ class SmoothTchebycheff(Scalariser):
 
     @override
     def join(self, losses: Tensor, weights: Tensor) -> Tensor:
-        floored = weights.clamp_min(_FLOOR)
-        floored = floored / floored.sum(-1, keepdim=True)
-        return self.mu * torch.logsumexp(floored * (losses + _UTOPIA) / self.mu, dim=-1)
+        return self.mu * torch.logsumexp(_floored(weights) * (losses + _UTOPIA) / self.mu, dim=-1)
+
+
+class AugmentedTchebycheff(Scalariser):
+    """max λ_i (f_i - z_i) + ρ Σ λ_i (f_i - z_i), as in ParEGO (Knowles 2006).
+
+    Reaches every properly Pareto-optimal point, and no weakly optimal one. We floor the weights at
+    0.02 and take z = -0.05 for normalised losses.
+
+    Attributes:
+        rho: Share of the sum ρ.
+    """
+
+    kind: Literal["augmented-tchebycheff"] = "augmented-tchebycheff"
+    rho: float = Field(default=0.05, gt=0)
+
+    @override
+    def join(self, losses: Tensor, weights: Tensor) -> Tensor:
+        weighed = _floored(weights) * (losses + _UTOPIA)
+        return weighed.amax(-1) + self.rho * weighed.sum(-1)
+
+
+class BoundaryIntersection(Scalariser):
+    """PBI of MOEA/D (Zhang and Li 2007): d₁ + θ d₂, along a ray from z and away from it.
+
+    The ray is that of 1/λ, so that more weight means less of a loss, as everywhere in moc; the
+    paper's ray is λ itself. We floor the weights at 0.02 and take z = -0.05 for normalised losses.
+
+    Attributes:
+        theta: Price θ of the distance from the ray; a small one loses concave parts of a front.
+    """
+
+    kind: Literal["pbi"] = "pbi"
+    theta: float = Field(default=5.0, gt=0)
+
+    @override
+    def join(self, losses: Tensor, weights: Tensor) -> Tensor:
+        ray = torch.nn.functional.normalize(1.0 / _floored(weights), dim=-1)
+        gap = losses + _UTOPIA
+        along = (gap * ray).sum(-1)
+        return along + self.theta * (gap - along.unsqueeze(-1) * ray).norm(dim=-1)
+
+
+def _floored(weights: Tensor) -> Tensor:
+    """Weights of at least 0.02 before they are made to sum to one again."""
+    floored = weights.clamp_min(_FLOOR)
+    return floored / floored.sum(-1, keepdim=True)

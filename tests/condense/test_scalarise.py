@@ -5,7 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moc.condense.scalarise import SCALARISERS, Linear, Normalisation, SmoothTchebycheff
+from moc.condense.scalarise import (
+    SCALARISERS,
+    AugmentedTchebycheff,
+    BoundaryIntersection,
+    Linear,
+    Normalisation,
+    SmoothTchebycheff,
+)
 from moc.errors import StudyError
 
 unit = st.floats(0.0, 1.0)
@@ -25,14 +32,70 @@ def test_linear_is_the_weighted_sum(a, b, r):
     assert float(value) == pytest.approx((1 - r) * a + r * b, abs=1e-6)
 
 
-def test_only_smooth_tchebycheff_reaches_the_middle_of_a_concave_front():
+@pytest.mark.parametrize("kind", ["linear", "stch", "augmented-tchebycheff", "pbi"])
+class TestContract:
+    @pytest.fixture
+    def drawn(self):
+        generator = torch.Generator().manual_seed(0)
+        losses = torch.rand(40, 3, generator=generator, dtype=torch.float64)
+        weights = torch.rand(40, 3, generator=generator, dtype=torch.float64)
+        return losses, weights / weights.sum(-1, keepdim=True)
+
+    def test_joins_each_set_by_its_own_weights(self, kind, drawn):
+        joined = SCALARISERS.make(kind).join(*drawn)
+        alone = [SCALARISERS.make(kind).join(f[None], w[None]) for f, w in zip(*drawn, strict=True)]
+        torch.testing.assert_close(joined, torch.cat(alone))
+
+    def test_gradients_are_finite_at_the_ideal_and_at_the_ends_too(self, kind):
+        losses = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
+        weights = torch.cat([torch.eye(3), torch.full((1, 3), 1 / 3)]).double()
+        SCALARISERS.make(kind).join(losses, weights).sum().backward()
+        assert losses.grad is not None
+        assert losses.grad.isfinite().all()
+        assert (losses.grad[range(3), range(3)] > 0).all()
+
+    def test_more_weight_means_less_of_a_loss(self, kind):
+        angle = torch.linspace(0, torch.pi / 2, 2001, dtype=torch.float64)
+        front = 1 - torch.stack([angle.sin(), angle.cos()], dim=1)  # convex
+        least = []
+        for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+            weights = torch.tensor([[share, 1 - share]], dtype=torch.float64).expand_as(front)
+            least.append(float(front[SCALARISERS.make(kind).join(front, weights).argmin(), 0]))
+        assert least == sorted(least, reverse=True)
+        assert least[0] > least[2] > least[4]
+
+
+def test_scalarisers_are_those_of_torchjd():
+    torchjd = pytest.importorskip("torchjd.scalarization")
+    weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    losses = torch.rand(30, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    below = torch.full((3,), -0.05, dtype=torch.float64)
+    pairs = [
+        ("stch", torchjd.STCH(mu=0.05, weights=weights, reference=below)),
+        ("pbi", torchjd.PBI(theta=5.0, weights=1 / weights, reference=below)),
+    ]
+    for kind, theirs in pairs:
+        ours = SCALARISERS.make(kind).join(losses, weights.expand_as(losses))
+        expected = torch.stack([theirs(row) for row in losses])
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0.0)
+
+
+@given(a=unit, b=unit, r=st.floats(0.05, 0.95))
+def test_augmented_tchebycheff_is_tchebycheff_and_a_share_of_the_sum(a, b, r):
+    weighed = ((1 - r) * (a + 0.05), r * (b + 0.05))
+    value = AugmentedTchebycheff(rho=0.1).join(torch.tensor([[a, b]]), torch.tensor([[1 - r, r]]))
+    assert float(value) == pytest.approx(max(weighed) + 0.1 * sum(weighed), abs=1e-6)
+
+
+def test_all_but_the_linear_sum_reach_the_middle_of_a_concave_front():
     # f = (t², ...) on a quarter circle: points (sin, cos), whose front bends away from the origin.
     angle = torch.linspace(0, torch.pi / 2, 2001)
     front = torch.stack([angle.sin(), angle.cos()], dim=1)
     weights = torch.tensor([[0.45, 0.55]]).expand(len(front), 2)
-    middle = float(angle[SmoothTchebycheff(mu=0.01).join(front, weights).argmin()])
+    curved = (SmoothTchebycheff(mu=0.01), AugmentedTchebycheff(), BoundaryIntersection())
+    middles = [float(angle[one.join(front, weights).argmin()]) for one in curved]
     edge = float(angle[Linear().join(front, weights).argmin()])
-    assert 0.5 < middle < 1.1
+    assert all(0.5 < middle < 1.1 for middle in middles)
     assert edge in (pytest.approx(0.0, abs=1e-3), pytest.approx(torch.pi / 2, abs=1e-3))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,16 @@ import numpy as np
 import torch
 from botorch.acquisition import AcquisitionFunction, qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective import logei
+from botorch.acquisition.multi_objective.analytic import ExpectedHypervolumeImprovement
+from botorch.acquisition.multi_objective.parego import qLogNParEGO
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.exceptions import BotorchWarning, ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import ModelListGP, SingleTaskGP
 from botorch.sampling.get_sampler import get_sampler
+from botorch.utils.multi_objective.box_decompositions.non_dominated import (
+    FastNondominatedPartitioning,
+)
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
 from gpytorch.mlls import ExactMarginalLogLikelihood
@@ -33,6 +38,9 @@ if hasattr(logei, "_load_attempted"):
 SAMPLES = 32
 """Draws of the posterior in an acquisition value; its cost is linear in them."""
 
+CONSTANT = 1e-9
+"""Least range of an objective that a process is fitted to."""
+
 VARIANCE_FLOOR = 1e-6
 """Least variance of a measured rate: a standard error of 0 stands for few replicates, not truth."""
 
@@ -46,11 +54,13 @@ class BayesianEngine(Engine):
     from the Sobol sequence.
     """
 
-    def __init__(self, space: Space, *, objectives: int, seed: int, initial: int) -> None:
-        """Start a search with `initial` Sobol points."""
+    def __init__(
+        self, space: Space, *, objectives: int, seed: int, initial: int, acquisition: str
+    ) -> None:
+        """Start a search with `initial` Sobol points; see `Bayesian`."""
         super().__init__(space, objectives=objectives, seed=seed)
-        self._initial = initial
-        self._fitted: tuple[int, ModelListGP] | None = None
+        self._initial, self._acquisition = initial, acquisition
+        self._fitted: tuple[int, ModelListGP | None] | None = None
 
     @override
     def replay(self, asked: Sequence[Point], pending: Sequence[Point] = ()) -> None:
@@ -70,6 +80,8 @@ class BayesianEngine(Engine):
                 model = self._model()
             except ModelFittingError:
                 return None
+            if model is None:
+                return None
             with _seeded(self.seed, 1, len(self._asked)):
                 return candidates[self._best(model, candidates, running)]
 
@@ -84,16 +96,24 @@ class BayesianEngine(Engine):
         rows = [self.space.encode(point) for point in points]
         return torch.tensor(rows, dtype=torch.float64).reshape(-1, self.space.dimension)
 
-    def _model(self) -> ModelListGP:
-        """Fit the objectives, negated because BoTorch maximises; kept until the next result."""
+    def _varying(self) -> list[int]:
+        """Objectives that differ between results: one that does not says nothing."""
+        values = np.array([observation.values for observation in self._results])
+        return np.flatnonzero(np.ptp(values, axis=0) > CONSTANT).tolist()
+
+    def _model(self) -> ModelListGP | None:
+        """Fit the objectives that vary, negated because BoTorch maximises; None without any.
+
+        Kept until the next result.
+        """
         if self._fitted is None or self._fitted[0] != len(self._results):
             x = self._inputs(self._tried)
             y = -torch.tensor([o.values for o in self._results], dtype=torch.float64)
             errors = torch.tensor([o.errors for o in self._results], dtype=torch.float64)
             variance = errors.square().clamp_min(VARIANCE_FLOOR)
             with _seeded(self.seed, 0, len(self._results)):
-                models = [_process(x, y[:, [i]], variance[:, [i]]) for i in range(self.objectives)]
-            self._fitted = len(self._results), ModelListGP(*models)
+                models = [_process(x, y[:, [i]], variance[:, [i]]) for i in self._varying()]
+            self._fitted = len(self._results), ModelListGP(*models) if models else None
         return self._fitted[1]
 
     def _best(
@@ -101,40 +121,75 @@ class BayesianEngine(Engine):
     ) -> int:
         """Index of the candidate of highest acquisition."""
         observed, pending = self._inputs(self._tried), self._inputs(running) if running else None
-        with torch.no_grad():
-            posterior: Any = model.posterior(observed)  # a list, which its annotation hides
-        # One sampler over all objectives, seeded by the generator that `_seeded` set.
-        sampler = get_sampler(posterior, torch.Size([SAMPLES]))
-        acquisition: AcquisitionFunction
-        if self.objectives == 1:
-            acquisition = qLogNoisyExpectedImprovement(
-                model=model,
-                X_baseline=observed,
-                sampler=sampler,
-                objective=GenericMCObjective(lambda y, X=None: y[..., 0]),  # noqa: ARG005
-                X_pending=pending,
-                cache_root=False,
-            )
+        if model.num_outputs > 1 and self._acquisition == "ehvi":
+            value = _plug_in(model, observed, pending)
         else:
-            means = posterior.mean
-            # The nadir of the front of posterior means, less a tenth of its range.
-            reference = infer_reference_point(means[is_non_dominated(means)])
-            acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
-                model=model,
-                ref_point=reference,
-                X_baseline=observed,
-                sampler=sampler,
-                X_pending=pending,
-                prune_baseline=True,
-                cache_root=False,
-            )
+            value = self._noisy(model, observed, pending)
         # The logarithm of what a point should gain, less that of its cost: gain for the cost.
         tried = [*self._tried, *running]
         costs = torch.tensor([self.space.cost(point, tried) for point in candidates])
         with torch.no_grad():
             parts = self._inputs(candidates).unsqueeze(1).split(128)
-            values = torch.cat([acquisition(part) for part in parts])
+            values = torch.cat([value(part) for part in parts])
         return int((values - costs.log()).argmax())
+
+    def _noisy(
+        self, model: ModelListGP, observed: torch.Tensor, pending: torch.Tensor | None
+    ) -> AcquisitionFunction:
+        """qLogNEHVI, qLogNParEGO, or qLogNEI where one objective varies."""
+        with torch.no_grad():
+            posterior: Any = model.posterior(observed)  # a list, which its annotation hides
+        # One sampler over all objectives, seeded by the generator that `_seeded` set.
+        sampler = get_sampler(posterior, torch.Size([SAMPLES]))
+        shared: dict[str, Any] = {"model": model, "X_baseline": observed, "X_pending": pending}
+        if model.num_outputs == 1:
+            return qLogNoisyExpectedImprovement(
+                **shared,
+                sampler=sampler,
+                objective=GenericMCObjective(lambda y, X=None: y[..., 0]),  # noqa: ARG005
+                cache_root=False,
+            )
+        if self._acquisition == "parego":
+            # draws its weights from the generator that `_seeded` set
+            return qLogNParEGO(**shared, sampler=sampler, cache_root=False)
+        means = posterior.mean
+        # The nadir of the front of posterior means, less a tenth of its range.
+        reference = infer_reference_point(means[is_non_dominated(means)])
+        return logei.qLogNoisyExpectedHypervolumeImprovement(
+            **shared, ref_point=reference, sampler=sampler, prune_baseline=True, cache_root=False
+        )
+
+
+def _plug_in(
+    model: ModelListGP, observed: torch.Tensor, pending: torch.Tensor | None
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Logarithm of the exact expected improvement on the front of posterior means.
+
+    One box decomposition, none for each draw. Points under way are believed to have been measured
+    at their means, by their processes.
+    """
+    known = observed
+    if pending is not None:
+        with torch.no_grad():
+            processes = [_believing(process, pending) for process in model.models]
+        model, known = ModelListGP(*processes), torch.cat([observed, pending])
+    with torch.no_grad():
+        means: torch.Tensor = model.posterior(known).mean
+    reference = infer_reference_point(means[is_non_dominated(means)])
+    improvement = ExpectedHypervolumeImprovement(
+        model=model,
+        ref_point=reference.tolist(),
+        partitioning=FastNondominatedPartitioning(reference, means),
+    )
+    return lambda x: improvement(x).clamp_min(1e-300).log()
+
+
+def _believing(process: Any, pending: torch.Tensor) -> Any:
+    """A process that has seen its own means at the points under way."""
+    mean = process.posterior(pending).mean
+    return process.condition_on_observations(
+        pending, mean, noise=torch.full_like(mean, VARIANCE_FLOOR)
+    )
 
 
 def _process(x: torch.Tensor, y: torch.Tensor, variance: torch.Tensor) -> SingleTaskGP:

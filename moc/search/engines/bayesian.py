@@ -16,13 +16,19 @@ class Bayesian(EngineSettings):
 
     Attributes:
         initial: Sobol points before the first model.
+        acquisition: `nehvi` (noisy expected hypervolume improvement: a front for each of 32 draws),
+            `ehvi` (exact, on the one front of posterior means: cheap), or `parego` (random
+            augmented Tchebycheff weights, for more than four objectives).
     """
 
     kind: Literal["bayesian"] = "bayesian"
     initial: int = Field(default=2, ge=2)
+    acquisition: Literal["nehvi", "ehvi", "parego"] = "nehvi"
 
     @override
     def start(self, space: Space, *, objectives: int, seed: int) -> Engine:
         from moc.search.engines._botorch import BayesianEngine
 
-        return BayesianEngine(space, objectives=objectives, seed=seed, initial=self.initial)
+        return BayesianEngine(
+            space, objectives=objectives, seed=seed, **self.model_dump(exclude={"kind"})
+        )
