@@ -15,6 +15,7 @@ from moc.search.engines.base import Engine
 from moc.search.space import Point, Space
 
 TWO, THREE = Space.over("a", "b"), Space.over("a", "b", "c")
+CHOSEN = Space(TWO.weights, choices={"steps": 3, "labels": 2}, recipe_cost=5.0)
 BAD = (math.nan, math.inf, -math.inf)
 
 
@@ -35,7 +36,9 @@ def distinct(space: Space, points: Sequence[Point]) -> bool:
 
 
 @pytest.mark.parametrize("objectives", [1, 2, 4])
-@pytest.mark.parametrize("space", [TWO, THREE], ids=["two losses", "three losses"])
+@pytest.mark.parametrize(
+    "space", [TWO, THREE, CHOSEN], ids=["two losses", "three losses", "choices"]
+)
 class EngineContract:
     """Subclasses give `make` with settings under which 4 results start the engine's own choice."""
 
@@ -119,7 +122,7 @@ class EngineContract:
     def test_takes_repeated_and_foreign_points(self, space: Space, objectives: int) -> None:
         """A point may be measured again, and need not have been asked for."""
         engine = self.started(space, objectives)
-        corner = space.point([1.0] + [0.0] * space.dimension)
+        corner = space.point([1.0] + [0.0] * space.weights.dimension)
         for value in (0.3, 0.32, 0.31):
             engine.tell(corner, [value] * objectives, [0.01] * objectives)
         assert distinct(space, [corner, *engine.ask(2)])

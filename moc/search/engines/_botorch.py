@@ -170,26 +170,27 @@ def _plug_in(
     """
     known = observed
     if pending is not None:
-        with torch.no_grad():
-            processes = [_believing(process, pending) for process in model.models]
-        model, known = ModelListGP(*processes), torch.cat([observed, pending])
+        model, known = _believing(model, pending), torch.cat([observed, pending])
     with torch.no_grad():
         means: torch.Tensor = model.posterior(known).mean
     reference = infer_reference_point(means[is_non_dominated(means)])
+    boxes: Any = FastNondominatedPartitioning(reference, means)  # the annotation is too narrow
     improvement = ExpectedHypervolumeImprovement(
-        model=model,
-        ref_point=reference.tolist(),
-        partitioning=FastNondominatedPartitioning(reference, means),
+        model=model, ref_point=reference.tolist(), partitioning=boxes
     )
     return lambda x: improvement(x).clamp_min(1e-300).log()
 
 
-def _believing(process: Any, pending: torch.Tensor) -> Any:
-    """A process that has seen its own means at the points under way."""
-    mean = process.posterior(pending).mean
-    return process.condition_on_observations(
-        pending, mean, noise=torch.full_like(mean, VARIANCE_FLOOR)
-    )
+def _believing(model: ModelListGP, pending: torch.Tensor) -> ModelListGP:
+    """Processes that have seen their own means at the points under way."""
+    processes: list[Any] = list(model.models)
+    believing = []
+    with torch.no_grad():
+        for process in processes:
+            mean = process.posterior(pending).mean
+            noise = torch.full_like(mean, VARIANCE_FLOOR)
+            believing.append(process.condition_on_observations(pending, mean, noise=noise))
+    return ModelListGP(*believing)
 
 
 def _process(x: torch.Tensor, y: torch.Tensor, variance: torch.Tensor) -> SingleTaskGP:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 
+import moocore
 import numpy as np
 import pytest
 import torch
@@ -19,8 +20,8 @@ from moc.testing.engines import EngineContract, distinct, tell
 THREE = Space.over("a", "b", "c")
 
 
-def bayesian(space=SPACE, *, seed=4, objectives=2, initial=4):
-    part = ENGINES.make({"kind": "bayesian", "initial": initial})
+def bayesian(space=SPACE, *, seed=4, objectives=2, initial=4, acquisition="nehvi"):
+    part = ENGINES.make({"kind": "bayesian", "initial": initial, "acquisition": acquisition})
     return part.start(space, objectives=objectives, seed=seed)
 
 
@@ -29,6 +30,8 @@ def sobol(space=SPACE, *, seed=4):
 
 
 class TestBayesianContract(EngineContract):
+    acquisition = "nehvi"
+
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch):
         """What is promised holds at any size."""
@@ -36,7 +39,15 @@ class TestBayesianContract(EngineContract):
         monkeypatch.setattr(space_module, "_CANDIDATES", 32)
 
     def make(self, space, objectives, seed):
-        return bayesian(space, seed=seed, objectives=objectives)
+        return bayesian(space, seed=seed, objectives=objectives, acquisition=self.acquisition)
+
+
+class TestPlugInContract(TestBayesianContract):
+    acquisition = "ehvi"
+
+
+class TestParegoContract(TestBayesianContract):
+    acquisition = "parego"
 
 
 def test_begins_with_sobol_points_until_as_many_results_are_in():
@@ -95,6 +106,62 @@ def test_believes_a_result_as_far_as_its_standard_error_allows():
     assert means[1] < 2.0
 
 
+def test_the_plug_in_improvement_is_that_of_a_simulation():
+    engine = bayesian(THREE, seed=0, objectives=3, initial=2)
+    tell(engine, engine.ask(8))
+    tried, places = engine._inputs(engine._tried), engine._inputs(THREE.candidates()[:20])
+    with _botorch._quiet():
+        model = engine._model()
+    with torch.no_grad():
+        found = _botorch._plug_in(model, tried, None)(places.unsqueeze(1)).exp().numpy()
+        means = model.posterior(tried).mean
+        posterior = model.posterior(places)
+        centre, spread = posterior.mean.numpy(), posterior.variance.sqrt().numpy()
+    front = means[_botorch.is_non_dominated(means)]
+    reference = -_botorch.infer_reference_point(front).numpy()
+    here = moocore.hypervolume(-front.numpy(), ref=reference)
+    shake = np.random.default_rng(0).standard_normal((2000, 3))
+    for i in found.argsort()[[0, 10, 19]]:
+        drawn = -(centre[i] + spread[i] * shake)
+        gains = [
+            moocore.hypervolume(np.vstack([-front.numpy(), row]), ref=reference) - here
+            for row in drawn
+        ]
+        assert found[i] == pytest.approx(np.mean(gains), rel=0.15, abs=1e-9)
+
+
+def test_the_plug_in_mode_believes_points_under_way():
+    engine = bayesian(THREE, seed=0, objectives=3, initial=2, acquisition="ehvi")
+    tell(engine, engine.ask(8))
+    place = engine._inputs([THREE.decode((0.31, 0.42))])
+    with _botorch._quiet():
+        model, tried = engine._model(), engine._inputs(engine._tried)
+        before = _botorch._plug_in(model, tried, None)(place.unsqueeze(1))
+        after = _botorch._plug_in(model, tried, place)(place.unsqueeze(1))
+    assert after < before - 1
+
+
+@pytest.mark.parametrize("acquisition", ["nehvi", "ehvi", "parego"])
+def test_leaves_out_objectives_that_do_not_vary(acquisition):
+    engines = [bayesian(seed=2, objectives=m, acquisition=acquisition) for m in (2, 3)]
+    points = engines[0].ask(6)
+    engines[1].replay(points)
+    for number, point in enumerate(points):
+        values = [number / 7, (number * 5 % 7) / 7]
+        engines[0].tell(point, values, [0.01] * 2)
+        engines[1].tell(point, [*values, 4.0], [0.01, 0.01, 0.0])
+    assert engines[0].ask(2) == engines[1].ask(2)
+
+
+def test_results_that_are_all_alike_cost_nothing_and_leave_it_to_sobol():
+    engine = bayesian(THREE, objectives=3)
+    points = engine.ask(75)
+    for point in points:
+        engine.tell(point, [0.9] * 3, [0.01] * 3)
+    assert engine._model() is None
+    assert engine.ask(1) == ENGINES.make("sobol").start(THREE, objectives=3, seed=4).ask(76)[75:]
+
+
 def test_falls_back_to_sobol_where_no_model_can_be_fitted(monkeypatch):
     def fail(mll):
         raise ModelFittingError("no")
@@ -150,10 +217,12 @@ def test_searches_three_losses_too():
     assert max(abs(weight - 1 / 3) for weight in last) < 0.2
 
 
+@pytest.mark.parametrize("acquisition", ["nehvi", "ehvi", "parego"])
 @pytest.mark.parametrize("curve", ["concave", "convex"])
-def test_covers_a_known_front_no_worse_than_sobol(curve):
+def test_covers_a_known_front_no_worse_than_sobol(curve, acquisition):
     problem = Problem(curve=curve)
-    found = problem.share(search(bayesian(seed=1, initial=8), problem, 16))
+    engine = bayesian(seed=1, initial=8, acquisition=acquisition)
+    found = problem.share(search(engine, problem, 16))
     other = problem.share(search(sobol(seed=1), problem, 16))
     assert max(0.9, other - 0.02) < found <= 1
 
