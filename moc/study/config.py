@@ -138,8 +138,8 @@ class StudyConfig(_Table):
         method: A published method, whose settings count where this file has none of its own;
             `moc methods` lists them.
         device: `cpu`, `cuda`, or `auto`.
-        threads: Of torch in the study's own process, as many as torch takes if left out; a worker has
-            one.
+        threads: Of torch in the study's own process, as many as torch takes if left out; workers
+            have one each.
         data: Table.
         threat: Table: what robustness is measured and condensed against.
         privacy: Table; without it the study is open.
