@@ -24,7 +24,16 @@ from search_peers import SEARCHERS
 from search_problems import Analytic, Problem, Stored
 
 MARKS = (24, 48, 96)
-REDUCED = ("sobol", "bayesian", "unsga3", "nsga2", "smsemoa", "optuna gp", "optuna nsga2")
+REDUCED = (
+    "sobol",
+    "bayesian",
+    "bayesian ehvi 8",
+    "unsga3",
+    "nsga2",
+    "smsemoa",
+    "optuna gp",
+    "optuna nsga2",
+)
 
 
 def main() -> None:
@@ -32,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engines", nargs="+", default=REDUCED, choices=("all", *SEARCHERS))
     parser.add_argument("--problems", nargs="+")
-    parser.add_argument("--trials", type=int, default=48)
+    parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", type=Path)
     parser.add_argument("--out", type=Path, default=Path("search.json"))
