@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from moc.errors import NotFiniteError
 from moc.networks.train import Progress
-from moc.study.jobs import Job, WorkerContext
+from moc.study.jobs import WorkerContext
+from moc.study.work import Job
 
 _NO_NUMBERS = (
     NotFiniteError,

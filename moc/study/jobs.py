@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import nn
 from typing_extensions import override
@@ -27,17 +25,7 @@ from moc.evidence.base import Evidence
 from moc.networks.train import Progress, Training
 from moc.privacy.held_out import Counts, HeldOut
 from moc.search.space import Point
-
-Result = TypeVar("Result")
-
-
-class JobContext(Protocol):
-    """What workers are given once, whatever their jobs are."""
-
-    @property
-    def device(self) -> str:
-        """Where networks live."""
-        ...
+from moc.study.work import Job, Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,41 +62,6 @@ class WorkerContext:
     measures: Mapping[str, Mapping[str, Measure]]
     held_out: Mapping[str, HeldOut]
     device: str
-
-
-class Job(ABC, Generic[Result]):
-    """A piece of work.
-
-    Attributes:
-        key: Its name, unique in a study.
-        lane: The search that it belongs to, by rung.
-        divided: Fields of equal length that hold an entry for each part that can be done alone.
-    """
-
-    key: str
-    lane: int = 0
-    divided: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def size(self) -> int:
-        """How many sets it is work on."""
-        return 1
-
-    @abstractmethod
-    def run(self, context: WorkerContext, progress: Progress, /) -> Result:
-        """Do the work."""
-
-    def halves(self) -> list[Self]:
-        """Two jobs that do the same with less memory; none if it cannot be divided."""
-        whole: Any = self
-        fields = {name: getattr(self, name) for name in self.divided}
-        half = len(next(iter(fields.values()), ())) // 2
-        parts = (slice(half), slice(half, None)) if half else ()
-        return [replace(whole, **{k: one[part] for k, one in fields.items()}) for part in parts]
-
-    def joined(self, results: Sequence[Any]) -> Any:  # noqa: ANN401
-        """The result of this job from those of its halves."""
-        return [one for result in results for one in result]
 
 
 @dataclass(frozen=True, kw_only=True)

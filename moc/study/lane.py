@@ -20,11 +20,12 @@ from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
-from moc.study.jobs import Condense, CondenseCurves, Dial, Job, Score
+from moc.study.jobs import Condense, CondenseCurves, Dial, Score
 from moc.study.mending import fault_of
 from moc.study.records import curve_path, number_of, set_path, trial_name
 from moc.study.stopping import signals_held
 from moc.study.store import read_trials, scores_to_json
+from moc.study.work import Job
 from moc.study.worklist import Worklist
 
 

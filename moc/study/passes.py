@@ -13,7 +13,7 @@ from moc.networks.train import Progress
 from moc.privacy.shards import Shard, ShardSums, Workers
 from moc.study.attempts import Failure
 from moc.study.executors.base import ExecutorPart
-from moc.study.jobs import Job, JobContext
+from moc.study.work import Job, JobContext
 
 _WORTH = 500_000  # records times networks: with fewer, workers take longer to start than to sum
 

@@ -17,7 +17,7 @@ from moc.study.context import StudyContext, threads_of
 from moc.study.dry_run import dry_run
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
-from moc.study.jobs import CondenseCurves, Job
+from moc.study.jobs import CondenseCurves
 from moc.study.lane import Lane
 from moc.study.machine import repeats
 from moc.study.mending import mend_scored
@@ -32,6 +32,7 @@ from moc.study.settings import (
 )
 from moc.study.stopping import stoppable
 from moc.study.store import read_study, rung_to_json
+from moc.study.work import Job
 from moc.study.worklist import Worklist
 
 

@@ -11,8 +11,9 @@ from moc.study.attempts import Attempt
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.executors import Done
-from moc.study.jobs import Job, Score
+from moc.study.jobs import Score
 from moc.study.records import set_path
+from moc.study.work import Job
 
 _FINE = 100  # steps of the display for each step of the work
 _TEST_SEEDS = 500_000  # networks of the report are none of those that the search saw

@@ -16,7 +16,8 @@ from typing_extensions import override
 from moc.errors import MocError, StudyError
 from moc.networks.train import Progress
 from moc.study.executors import Executor
-from moc.study.jobs import Job, WorkerContext
+from moc.study.jobs import WorkerContext
+from moc.study.work import Job
 
 
 @dataclass(frozen=True, kw_only=True)

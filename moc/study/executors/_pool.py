@@ -18,7 +18,7 @@ from moc.memory import keep_freed_memory
 from moc.networks.train import Progress
 from moc.study.attempts import Failure, overdue
 from moc.study.executors.base import Done, Executor, Tell
-from moc.study.jobs import Job
+from moc.study.work import Job
 
 LOOK = 0.2  # seconds between looks at the clock
 _FAREWELL = 5.0  # seconds that an idle worker has to leave

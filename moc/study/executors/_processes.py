@@ -15,7 +15,7 @@ from threading import Thread
 from typing_extensions import override
 
 from moc.study.executors._pool import LOOK, Heard, Pool, Worker, outcome, prepare
-from moc.study.jobs import JobContext
+from moc.study.work import JobContext
 
 
 class Processes(Pool["_Process"]):

@@ -24,8 +24,8 @@ from typing_extensions import override
 
 from moc.errors import StudyError
 from moc.study.executors._pool import LOOK, Heard, Pool, Worker, outcome, prepare
-from moc.study.jobs import JobContext
 from moc.study.stopping import STOPS
+from moc.study.work import JobContext
 
 PIECE = 64 * 1024  # bytes of a message, well below the 100 KiB from which Ray stores an object
 _STORE = 80 * 2**20  # bytes of the object store of a cluster of our own; the least that Ray takes

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from moc.errors import StudyError
 from moc.study.executors._pool import LOOK, Heard, Pool, Worker, outcome, prepare
-from moc.study.jobs import Job, JobContext
+from moc.study.work import Job, JobContext
 
 
 class Submitted(Pool["_Slot"]):

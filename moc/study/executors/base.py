@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from moc.parts import Family, Part
-from moc.study.jobs import Job, JobContext
+from moc.study.work import Job, JobContext
 
 Tell = Callable[[str, int, int], None]
 """Told (key of a job, steps done, steps in all) while a job runs."""

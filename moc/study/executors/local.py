@@ -19,7 +19,7 @@ from typing_extensions import override
 from moc.study.attempts import overdue
 from moc.study.executors._processes import Processes
 from moc.study.executors.base import Done, Executor, ExecutorPart, Tell
-from moc.study.jobs import Job, JobContext
+from moc.study.work import Job, JobContext
 
 
 class Local(ExecutorPart):

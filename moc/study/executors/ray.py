@@ -11,7 +11,7 @@ from typing_extensions import override
 from moc.errors import StudyError
 from moc.study.executors import _ray
 from moc.study.executors.base import Executor, ExecutorPart
-from moc.study.jobs import JobContext
+from moc.study.work import JobContext
 
 _MOST = 8  # workers, where nobody says how many
 

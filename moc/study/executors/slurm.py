@@ -10,7 +10,7 @@ from typing_extensions import override
 from moc.data.sources.base import UserPath
 from moc.study.executors._submitit import Submitted
 from moc.study.executors.base import Executor, ExecutorPart
-from moc.study.jobs import JobContext
+from moc.study.work import JobContext
 
 
 class Slurm(ExecutorPart):
