@@ -47,8 +47,7 @@ class Lane:
         self.context, self.ledger, self.work, self.config = context, ledger, work, context.config
         self.rung, self.finished = rung, 0
         config, lanes = self.config, context.rungs
-        self.losses = config.weighed
-        self.space = config.space
+        self.losses, self.space = config.weighed, config.space
         self.measured = [name for name, one in config.objectives.items() if not one.exact]
         self.batches = _batches(config, rung)
         self.replayed = 0

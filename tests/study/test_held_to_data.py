@@ -12,7 +12,7 @@ from ledgers import rewrite_settings, write_events
 from sklearn.datasets import load_digits
 from tiny import PRIVATE, TINY
 
-from moc.errors import DataError, StudyError
+from moc.errors import StudyError
 from moc.export import export_set
 from moc.study.config import parse_config
 from moc.study.events import StudyLedger
@@ -150,6 +150,6 @@ def test_too_few_records_for_a_baseline_are_refused_with_nothing_left(tmp_path, 
     np.savez(path, x=X[rare], y=Y[rare])
     tables = tables_of(path, {**base, "condense": {"images_per_class": 3, "steps": 2}})
     tables["data"]["declared"]["count"] = len(rare)
-    with pytest.raises(DataError, match=r"class '9'.*more records.*fewer images"):
+    with pytest.raises(StudyError, match=r"class '9'.*more records.*fewer images"):
         study_of(tables, tmp_path / "study")
     assert not (tmp_path / "study").exists()

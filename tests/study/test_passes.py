@@ -72,7 +72,7 @@ def test_records_that_leave_this_machine_are_announced(tmp_path, monkeypatch):
     there = {"kind": "ray", "address": "host:1", "workers": 2}
     for count, executor in ((10**6, there), (10**6, PRIVATE["executor"]), (1, there)):
         config = parse_config({**PRIVATE, "executor": executor}, where="test")
-        StudyContext.try_out(config, tmp_path, Listening())._summing(count)
+        StudyContext.try_out(config, tmp_path, Listening()).summing(count)
     assert [line for line in said if "sent" in line] == [
         "Records of T are sent to the Ray cluster at host:1, to be summed."
     ]
