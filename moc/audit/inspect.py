@@ -15,7 +15,7 @@ from moc.data.declared import DataInfo
 from moc.data.sources import SOURCES, Source
 from moc.data.sources.base import Section
 from moc.data.synthetic import SyntheticSet, one_hot
-from moc.data.vault import Records, as_unit, record_digests
+from moc.data.vault import Records, as_unit
 from moc.errors import DataError
 from moc.privacy.access import Access
 from moc.privacy.ledger import Ledger
@@ -154,7 +154,7 @@ def inspect(source: Source) -> Inspection:
 def _repeated(records: Records, seen: set[bytes], coarse: set[bytes]) -> tuple[int, int]:
     """Copies of records that were seen, and others that are one of these on a coarse grid."""
     copies = near = 0
-    for digest, keys in zip(record_digests(records), _coarse(records), strict=True):
+    for digest, keys in zip(records.digests(), _coarse(records), strict=True):
         if digest in seen:
             copies += 1
         elif not coarse.isdisjoint(keys):

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from moc.errors import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Generator, Tensor
 
@@ -90,20 +90,19 @@ class AugmentationDraw:
 
     def to(self, device: torch.device | str) -> AugmentationDraw:
         """The same draw, on a device."""
-        color, warp, cutout = self.color, self.warp, self.cutout
-        return AugmentationDraw(
-            color=None if color is None else color.to(device),
-            warp=None if warp is None else warp.to(device),
-            cutout=None if cutout is None else cutout.to(device),
-        )
+        return self._each(lambda rows: rows.to(device))
 
     def rows(self, first: int, last: int) -> AugmentationDraw:
         """The rows first..last-1, as a draw of their own."""
+        return self._each(lambda rows: rows[first:last])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> AugmentationDraw:
+        """The draw whose parameters are these, changed."""
         color, warp, cutout = self.color, self.warp, self.cutout
         return AugmentationDraw(
-            color=None if color is None else color[first:last],
-            warp=None if warp is None else warp[first:last],
-            cutout=None if cutout is None else cutout[first:last],
+            color=None if color is None else change(color),
+            warp=None if warp is None else change(warp),
+            cutout=None if cutout is None else change(cutout),
         )
 
 

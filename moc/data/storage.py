@@ -69,6 +69,13 @@ def write_whole(data: bytes, path: Path, *, mode: int = 0o666) -> None:
     part.replace(path)
 
 
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights of networks, whole or not at all, in a folder that is their owner's alone."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    stored = {name: one.detach().cpu().contiguous() for name, one in weights.items()}
+    write_whole(save(stored), path, mode=0o600)
+
+
 def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Description]:
     """Read `x`, `labels` and their description.
 

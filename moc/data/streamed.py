@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -79,6 +79,7 @@ class Files:
 class Streamed(Records):
     """Records of which only an index is in memory."""
 
+    streamed: ClassVar[bool] = True
     files: Files
     like: Tensor
     memory: int
@@ -111,7 +112,7 @@ class Streamed(Records):
     @property
     @override
     def size(self) -> int:
-        return len(self.y) * self.like[:0].new_empty(1, *self.like.shape[1:]).nbytes
+        return len(self.y) * self.like.shape[1:].numel() * self.like.element_size()
 
     @override
     def part(self, index: slice | Tensor) -> Streamed:
@@ -132,7 +133,7 @@ class Streamed(Records):
         return self
 
     @override
-    def digests(self, *, labelled: bool) -> list[bytes]:
+    def digests(self, *, labelled: bool = True) -> list[bytes]:
         found = self.index.labelled if labelled else self.index.plain
         return [row.tobytes() for row in found]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,8 +22,13 @@ from moc.errors import DataError, PrivacyError
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """The records: `x` (n, *shape), uint8 in 0..255 or float32 in [0, 1]; `y` (n,) int64."""
+    """The records: `x` (n, *shape), uint8 in 0..255 or float32 in [0, 1]; `y` (n,) int64.
 
+    Attributes:
+        streamed: Whether they lie in files, so that they are only ever summed.
+    """
+
+    streamed: ClassVar[bool] = False
     x: Tensor
     y: Tensor
 
@@ -48,7 +53,7 @@ class Records:
         """The same, without others that lie in the same memory."""
         return Records(x=self.x.clone(), y=self.y.clone())
 
-    def digests(self, *, labelled: bool) -> list[bytes]:
+    def digests(self, *, labelled: bool = True) -> list[bytes]:
         """SHA-256 of every record, with its label if so asked, values counted to 16 bits."""
         digests, rows = [], max(2**20 // max(self.x[:1].numel(), 1), 1)
         for x, y in zip(self.x.split(rows), self.y.split(rows), strict=True):
@@ -108,7 +113,7 @@ class RealData:
                 f"there are {self.info.count}. Ask for smaller parts."
             )
         records = _divided(self)
-        keys = [hashlib.sha256(b"%d " % seed + one).digest() for one in record_digests(records)]
+        keys = [hashlib.sha256(b"%d " % seed + one).digest() for one in records.digests()]
         order = torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), dtype=torch.int64)
         chunks = order[: sum(sizes)].split(list(sizes))
         return tuple(
@@ -121,13 +126,13 @@ class RealData:
         Values count to 16 bits, so that `v` of 255 as a byte and as a float are one value. Whoever
         has a candidate for T can confirm it with this, so it stays where T's owner keeps T.
         """
-        digests = sorted(record_digests(unseal(self)))
+        digests = sorted(unseal(self).digests())
         shape = ",".join(map(str, self.info.shape))
         return hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
 
     def digests(self) -> frozenset[bytes]:
         """A short digest of every record, whatever its label, to compare data sets by."""
-        return frozenset(one[:8] for one in record_digests(unseal(self), labelled=False))
+        return frozenset(one[:8] for one in unseal(self).digests(labelled=False))
 
     def thinned(self, kept: Tensor, *, declared: int) -> RealData:
         """What is left when records are removed: their places stay empty.
@@ -153,11 +158,6 @@ def sealed(info: DataInfo, records: Records) -> RealData:
     return data
 
 
-def record_digests(records: Records, *, labelled: bool = True) -> list[bytes]:
-    """SHA-256 of every record, with its label if so asked, values counted to 16 bits."""
-    return records.digests(labelled=labelled)
-
-
 def copies(parts: Mapping[str, RealData]) -> dict[str, Tensor]:
     """Which records (n,), bool, of each part stand in a part before it, whatever their label.
 
@@ -166,7 +166,7 @@ def copies(parts: Mapping[str, RealData]) -> dict[str, Tensor]:
     found, seen = dict[str, Tensor](), set[bytes]()
     for name, data in parts.items():
         rows, before = [], set(seen)
-        for one in record_digests(unseal(data), labelled=False):
+        for one in unseal(data).digests(labelled=False):
             rows.append(one in (before if found else seen))
             seen.add(one)
         found[name] = torch.tensor(rows, dtype=torch.bool)

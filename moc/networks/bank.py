@@ -152,10 +152,13 @@ class Bank:
         network = self.network(k, int(torch.randint(2**62, (), generator=generator)))
         draw = self.draw(generator)
         member = Member(network, draw=draw, width=self.width, generator=generator)
-        noise = torch.rand(_CENTRE_IMAGES, *self.info.shape, generator=generator)
         # Drawn on the CPU for the same numbers everywhere; what is made of them is made there.
-        member = member.eval().to(self.device, non_blocking=True)
-        return member.set_centre(noise.to(self.device, non_blocking=True))
+        middle = self.middle(generator).to(self.device, non_blocking=True)
+        return member.eval().to(self.device, non_blocking=True).set_centre(middle)
+
+    def middle(self, generator: torch.Generator) -> Tensor:
+        """Public records (n, *shape) whose mean embedding is the centre of a member: noise."""
+        return torch.rand(_CENTRE_IMAGES, *self.info.shape, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)

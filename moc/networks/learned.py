@@ -20,7 +20,7 @@ from typing_extensions import override
 from moc.data.augment import Augmentation
 from moc.data.declared import DataInfo
 from moc.networks.architectures import Architecture
-from moc.networks.bank import Bank, Member
+from moc.networks.bank import Bank
 from moc.networks.network import Network, build
 from moc.networks.train import SGD, Progress, Trainer
 
@@ -66,8 +66,8 @@ class LearnedBank(Bank):
         return deepcopy(self.weights[k])
 
     @override
-    def fresh(self, k: int) -> Member:
-        return super().fresh(k).set_centre(self.centre.to(self.device))
+    def middle(self, generator: torch.Generator) -> Tensor:
+        return self.centre
 
     @override
     def describe(self) -> str:

@@ -19,7 +19,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from moc.data.declared import DataInfo
-from moc.data.streamed import Streamed
 from moc.data.vault import RealData, Records, take, unseal
 from moc.errors import BudgetExceededError, PrivacyError
 from moc.privacy.access import ADJACENCY, UNIT, Access, Budget
@@ -187,7 +186,7 @@ class Ledger:
 
     def streams(self, name: str) -> bool:
         """Whether these records lie in files, so that they are only ever summed."""
-        return isinstance(unseal(self._held(name)[0]), Streamed)
+        return unseal(self._held(name)[0]).streamed
 
     @property
     def drawn(self) -> bool:

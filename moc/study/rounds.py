@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from moc.condense.proxy import make_proxies
-from moc.data.storage import checksum, write_whole
+from moc.data.storage import checksum, save_weights
 from moc.errors import StudyError
 from moc.evidence.moments import Moments
 from moc.networks.bank import Bank
@@ -104,12 +104,7 @@ def _learned(
         network.load_state_dict(_of(tensors, f"{k}."))
         networks.append(network.to(context.device).requires_grad_(False))
     return LearnedBank(
-        info=bank.info,
-        networks=bank.networks,
-        seed=bank.seed,
-        augmentation=bank.augmentation,
-        width=bank.width,
-        device=bank.device,
+        **vars(bank),
         weights=tuple(networks),
         centre=tensors["centre"],
         digest=checksum({name: value.cpu() for name, value in tensors.items()})[:16],
@@ -155,9 +150,7 @@ def _learn(
     tensors = {"centre": x}
     for k, network in enumerate(networks):
         tensors |= {f"{k}.{name}": value for name, value in network.state_dict().items()}
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_whole(save(whole), path, mode=0o600)
+    save_weights(tensors, path)
 
 
 def _of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

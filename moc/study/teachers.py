@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
-from moc.data.storage import write_whole
+from moc.data.storage import save_weights
 from moc.errors import StudyError
 from moc.networks.network import Ensembles, Network, build, finite_weights
 from moc.networks.train import train_teachers
@@ -51,16 +51,9 @@ def robust_teachers(context: StudyContext) -> Ensembles:
                     f"Give [teacher] a smaller lr than {context.config.teacher.lr:g}."
                 )
             for one, path in zip(group, paths, strict=True):
-                _save(one, path)
+                save_weights(one.state_dict(), path)
         groups.append(group)
     return Ensembles(groups)
-
-
-def _save(network: Network, path: Path) -> None:
-    """Write the weights, whole or not at all."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    write_whole(save(weights), path, mode=0o600)
 
 
 def _load(path: Path, context: StudyContext) -> Network | None:

@@ -146,7 +146,7 @@ def _data(study: StudyRecord) -> dict[str, Any]:
     colours = rung_colours(list(words))
     places = {index: place for place, index in enumerate(words)}
     numbers = [trial.number for trial in study.trials]
-    pictured = [*dict.fromkeys([*study.front, *numbers])][:_PICTURED]
+    pictured = set([*dict.fromkeys([*study.front, *numbers])][:_PICTURED])
     return {
         "open": not study.is_private,
         "colours": {"grey": GREY, "ink": INK, "baseline": BASELINE},

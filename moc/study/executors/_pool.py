@@ -8,6 +8,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -158,6 +159,17 @@ class Pool(Executor, Generic[W]):
         how = worker.end(patience)
         self._workers[self._workers.index(worker)] = self._make()
         return how
+
+
+def optional(package: str, title: str, *, kind: str) -> Any:  # noqa: ANN401
+    """The package that an executor is made of, which comes with the extra of the same name."""
+    try:
+        return import_module(package)
+    except ImportError:
+        raise StudyError(
+            f"The executor {kind!r} needs {title}, which is not installed: type "
+            f"pip install 'moc-condensation[{kind}]', or use kind = 'local'."
+        ) from None
 
 
 def prepare() -> None:

@@ -23,7 +23,7 @@ from uuid import uuid4
 from typing_extensions import override
 
 from moc.errors import StudyError
-from moc.study.executors._pool import LOOK, Heard, Pool, Worker, outcome, prepare
+from moc.study.executors._pool import LOOK, Heard, Pool, Worker, optional, outcome, prepare
 from moc.study.stopping import STOPS
 from moc.study.work import JobContext
 
@@ -278,10 +278,4 @@ def _stay() -> None:
 
 
 def _ray() -> Any:  # noqa: ANN401 - the package is optional
-    try:
-        return importlib.import_module("ray")
-    except ImportError:
-        raise StudyError(
-            "The executor 'ray' needs Ray, which is not installed: type "
-            "pip install 'moc-condensation[ray]', or use kind = 'local'."
-        ) from None
+    return optional("ray", "Ray", kind="ray")

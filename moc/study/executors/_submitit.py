@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import shutil
 import tempfile
@@ -14,8 +13,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from moc.errors import StudyError
-from moc.study.executors._pool import LOOK, Heard, Pool, Worker, outcome, prepare
+from moc.study.executors._pool import LOOK, Heard, Pool, Worker, optional, outcome, prepare
 from moc.study.work import Job, JobContext
 
 
@@ -117,10 +115,4 @@ def _nothing(done: int, total: int) -> None:
 
 
 def _submitit() -> Any:  # noqa: ANN401 - the package is optional
-    try:
-        return importlib.import_module("submitit")
-    except ImportError:
-        raise StudyError(
-            "The executor 'slurm' needs submitit, which is not installed: type "
-            "pip install 'moc-condensation[slurm]', or use kind = 'local'."
-        ) from None
+    return optional("submitit", "submitit", kind="slurm")
