@@ -6,9 +6,10 @@
 For every seed and rung it condenses sets apart at points on a grid of weights (the two ends first,
 whose losses normalise those between), and one curve, of which the same points are taken. Fresh
 networks are trained on each set, and scored on test records under the study's attacks. The price of
-a curve is its CPU time over that of one set apart, both timed in this process, one thread each;
-a set apart between the ends counts, as it minimises both losses. Rows go to a JSON file, one for
-each point, and a finished (seed, rung) is not done again.
+a curve is its time over that of one set apart, both timed in this process: CPU time of one thread,
+or seconds where the study's device is a GPU; a set apart between the ends counts, as it minimises
+both losses. Rows go to a JSON file, one for each point, and a finished (seed, rung) is not done
+again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_things import clock
 
 from moc.condense import Normalisation, Start, Task, condense, condense_curves, losses_of
 from moc.condense.settings import CondenseSettings
@@ -108,20 +109,20 @@ def _measure(
 def _apart(
     context: StudyContext, seed: int, rung: int, grid: Sequence[float], settings: CondenseSettings
 ) -> tuple[list[SyntheticSet], float]:
-    """Sets by themselves, and the CPU seconds of one of them."""
+    """Sets by themselves, and the seconds of one of them."""
     run: dict[str, Any] = {
         "evidence": context.evidence,
         "losses": list(context.losses.values()),
         "settings": settings,
     }
-    made, start = {}, time.process_time()
+    made, start = {}, clock(context.device)
     for r in (0.0, 1.0):
         (made[r],) = condense([Task(weights=(1 - r, r), rung=rung, seed=seed)], **run)
     frame = Normalisation.from_anchors([made[r].losses for r in (0.0, 1.0)])
     for r in grid[1:-1]:
         task = Task(weights=(1 - r, r), rung=rung, seed=seed, normalisation=frame)
         (made[r],) = condense([task], **run)
-    seconds = (time.process_time() - start) / len(grid)
+    seconds = (clock(context.device) - start) / len(grid)
     return [made[r].synthetic for r in grid], seconds
 
 
@@ -135,22 +136,23 @@ def _line(curve: Curve) -> Curve:
 def _curve(
     context: StudyContext, seed: int, rung: int, settings: CondenseSettings
 ) -> tuple[Curve, float]:
-    """A curve and its CPU seconds."""
-    start = time.process_time()
+    """A curve and its seconds."""
+    start = clock(context.device)
     (curve,) = condense_curves(
         [Start(rung=rung, seed=seed)],
         evidence=context.evidence,
         losses=context.losses,
         settings=settings,
     )
-    return curve, time.process_time() - start
+    return curve, clock(context.device) - start
 
 
 def _scores(context: StudyContext, synthetic: SyntheticSet, networks: int) -> Any:
     """Error and robust error on test records, of fresh networks."""
     measures, held_out = context.measures_of(context.training_suite), context.held_out["test"]
     seeds = range(500_000, 500_000 + networks)
-    counts = count_outcomes(Trained(synthetic, seeds=seeds), measures=measures, held_out=held_out)
+    trained = Trained(synthetic, seeds=seeds, device=context.device)
+    counts = count_outcomes(trained, measures=measures, held_out=held_out)
     return estimates(held_out.publish(counts), measures)
 
 

@@ -4,9 +4,11 @@
     python tests/benchmarks/gpu.py --out gpu.json --small
 
 A slice is a process of its own: the tests marked `gpu`, a row of the benchmark, a set under the
-standard protocol. What a slice finds is in the file once it ends; the same command does what is
-missing, so that a run that was cut off, or that ended at its limit, goes on. `--small` runs the
-small form of every slice on the CPU: it shows that they run, and measures nothing.
+standard protocol, a private set from two rounds, a curve against sets apart. Slices that measure
+time run alone; of the others, `--beside` run at once. What a slice finds is in the file once it
+ends; the same command does what is missing, so that a run that was cut off, or that ended at its
+limit, goes on. `--small` runs the small form of every slice on the CPU: it shows that they run, and
+measures nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,16 @@ TAIL = 2000  # characters of a slice's output that are kept
 SMALL_BENCH = ["--repeats", "1", "--real", "20", "--width", "4", "--attacked-width", "4"]
 SMALL_BENCH += ["--together", "1", "2", "--sets", "1", "--networks", "2", "--epochs", "2"]
 SMALL_BENCH += ["--records", "32"]
+GPU_BENCH = ["--sets", "4", "--networks", "4"]
+SEEDS = (0, 1, 2)
+PRIVATE = ["fashion", "--train", "59900", "--test", "10000", "--epsilons", "1", "--networks", "32"]
+PRIVATE += ["--steps", "2000", "--ages", "10", "20", "40", "80", "160", "320", "640", "1000"]
+PRIVATE += ["--protocol", "standard", "--recipes", "moments", "--variants", "learned"]
+SMALL_PRIVATE = ["digits", "--variants", "learned", "--recipes", "moments", "--epsilons", "1"]
+SMALL_PRIVATE += ["--network", "convnet2-w8", "--networks", "2", "--ages", "2", "4", "--steps", "2"]
+SMALL_PRIVATE += ["--learn-from", "2", "--trained", "1"]
+CURVE = ["--points", "9", "--networks", "2"]
+SMALL_CURVE = ["--points", "2", "--networks", "1", "--steps", "2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +54,12 @@ class Slice:
     Attributes:
         name: In the file.
         command: What runs; `{out}` stands for a JSON file that it writes, if it writes one.
+        timed: Whether it measures time, so that nothing may run beside it.
     """
 
     name: str
     command: tuple[str, ...]
+    timed: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,25 +68,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
     parser.add_argument("--small", action="store_true", help="the small form, on the CPU")
     parser.add_argument("--limit", type=float, default=540, help="seconds that this run may take")
-    parser.add_argument("--only", nargs="+", help="names of slices")
+    parser.add_argument("--only", nargs="+", help="beginnings of names of slices")
+    parser.add_argument("--beside", type=int, default=1, help="slices at once that measure no time")
     options = parser.parse_args(arguments)
     if not options.small and not torch.cuda.is_available():
         parser.error("no CUDA device here; --small runs the small form on the CPU")
     device = "cpu" if options.small else "cuda"
     report = _report(options.out, device)
-    wanted = [one for one in slices(device) if not options.only or one.name in options.only]
-    end = time.monotonic() + options.limit
-    for one in wanted:
-        if report["slices"].get(one.name, {}).get("rc") == 0:
-            continue
-        left = end - time.monotonic()
-        if left <= 0:
-            break
-        report["slices"][one.name] = run(one, limit=left, small=options.small)
+    only = tuple(options.only or [""])
+    wanted = [one for one in slices(device) if one.name.startswith(only)]
+    missing = [one for one in wanted if report["slices"].get(one.name, {}).get("rc") != 0]
+    for one, found in _run_all(missing, options):
+        report["slices"][one.name] = found
         part = options.out.with_suffix(".part")
         part.write_text(json.dumps(report, indent=1) + "\n")
         part.replace(options.out)
-        print(one.name, {k: report["slices"][one.name][k] for k in ("rc", "seconds")}, flush=True)
+        print(one.name, {k: found[k] for k in ("rc", "seconds")}, flush=True)
     states = [report["slices"].get(one.name, {"rc": None})["rc"] for one in wanted]
     if all(state == 0 for state in states):
         return 0
@@ -86,12 +98,45 @@ def slices(device: str) -> list[Slice]:
     found = [Slice(name="tests", command=tests)]
     for name in ROWS:
         bench = (python, str(HERE / "bench.py"), "--rows", name, "--device", device)
-        sizes = SMALL_BENCH if small else ()
-        found.append(Slice(name=f"bench {name}", command=(*bench, *sizes, "--out", "{out}")))
+        command = (*bench, *(SMALL_BENCH if small else GPU_BENCH), "--out", "{out}")
+        found.append(Slice(name=f"bench {name}", command=command, timed=True))
     for kind in standard_rows.KINDS:
         row = (python, rows, kind, "--device", device, *(("--small",) if small else ()))
         found.append(Slice(name=f"standard {kind}", command=(*row, "--out", "{out}")))
+    for seed in SEEDS[:1] if small else SEEDS:
+        found += _of_seed(seed, python, small=small)
     return found
+
+
+def _of_seed(seed: int, python: str, *, small: bool) -> Iterator[Slice]:
+    """What is measured over several seeds."""
+    study = "digits_open" if small else "robust_fashion_mnist"
+    curve = (python, str(HERE / "curve.py"), str(HERE.parents[1] / "studies" / f"{study}.toml"))
+    sizes = SMALL_CURVE if small else CURVE
+    command = (*curve, "--seeds", str(seed), *sizes, "--out", "{out}")
+    yield Slice(name=f"curve, seed {seed}", command=command)
+    private = (python, str(HERE / "private_rounds.py"), *(SMALL_PRIVATE if small else PRIVATE))
+    for count in (2,) if small else (50, 10):
+        sizes = ("--seeds", str(seed), "--per-class", str(count), "--out", "{out}.cells")
+        yield Slice(name=f"private {count} a class, seed {seed}", command=(*private, *sizes))
+
+
+def _run_all(
+    slices: Sequence[Slice], options: argparse.Namespace
+) -> Iterator[tuple[Slice, dict[str, Any]]]:
+    """Slices with what they found, as they end; none begins after the limit."""
+    end = time.monotonic() + options.limit
+
+    def one(piece: Slice) -> dict[str, Any] | None:
+        left = end - time.monotonic()
+        return run(piece, limit=left, small=options.small) if left > 0 else None
+
+    for beside, timed in ((1, True), (options.beside, False)):
+        with ThreadPoolExecutor(beside) as pool:
+            running = {pool.submit(one, piece): piece for piece in slices if piece.timed == timed}
+            for done in as_completed(running):
+                if (found := done.result()) is not None:
+                    yield running[done], found
 
 
 def run(one: Slice, *, limit: float, small: bool) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from moc.discrepancies.feature_mean import FeatureMean
 from moc.discrepancies.ridge import RidgeRisk
 from moc.evaluate.protocols import PROTOCOLS
 from moc.evaluate.robust import correct
+from moc.evaluate.trained import Trained
 from moc.memory import keep_freed_memory
-from moc.networks.train import fit
 from moc.privacy.held_out import reference_records
 from moc.privacy.ledger import Ledger
 from moc.study.config import StudyConfig, parse_config
@@ -68,12 +68,14 @@ def config_of(variant: str, options: argparse.Namespace, seed: int) -> StudyConf
     """A private study of that variant."""
     chosen = DATA[options.data]
     network = options.network or chosen["network"]
+    sizes = {"train": options.train, "test": options.test}
+    data = chosen["data"] | {name: size for name, size in sizes.items() if size}
     return parse_config(
         {
             "name": f"rounds-{variant}",
             "seed": seed,
             "threads": 1,
-            "data": {**chosen["data"], "split_seed": seed, "public": ["validation", "test"]},
+            "data": {**data, "split_seed": seed, "public": ["validation", "test"]},
             "privacy": {"epsilons": options.epsilons},
             "rounds": rounds(variant, options, network),
             "evidence": {
@@ -100,8 +102,9 @@ def measure(variant: str, options: argparse.Namespace, seed: int) -> dict[str, d
         context = StudyContext(config, ledger, folder=Path(place), reporter=Silent())
         moments = context.moments()
         proxies = context.evidence if "proxy" in options.recipes else moments
-    test, info = reference_records(ledger, "test"), ledger.info("train")
-    training = PROTOCOLS.make("fast").resolve(info, config.threat)
+    device, info = context.device, ledger.info("train")
+    x, y = (part.to(device) for part in reference_records(ledger, "test"))
+    training = PROTOCOLS.make(options.protocol).resolve(info, config.threat)
     found: dict[str, dict[str, float]] = {}
     for recipe in options.recipes:
         direct = recipe == "moments"
@@ -118,11 +121,8 @@ def measure(variant: str, options: argparse.Namespace, seed: int) -> dict[str, d
         )
         found[recipe] = {}
         for epsilon, one in zip(options.epsilons, sets, strict=True):
-            x, labels = one.synthetic.training_records()
-            right = [
-                float(correct(fit(x, labels, info, training, seed=900 + n), *test).float().mean())
-                for n in range(options.trained)
-            ]
+            trained = Trained(one.synthetic, seeds=range(900, 900 + options.trained), device=device)
+            right = [float(correct(net, x, y).float().mean()) for net in trained.by(training)]
             found[recipe][f"{epsilon:g}"] = 100 * (1 - mean(right))
     return found
 
@@ -150,6 +150,9 @@ def main() -> None:
     add("--steps", type=int, default=300, help="of proxies; sets by feature means take twice")
     add("--condense-steps", type=int, default=250)
     add("--trained", type=int, default=3, help="networks trained on each set")
+    add("--protocol", choices=PROTOCOLS.parts, default="fast", help="by which they are trained")
+    add("--train", type=int, help="records of T, if others")
+    add("--test", type=int, help="test records, if others")
     options = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
