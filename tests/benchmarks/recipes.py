@@ -3,11 +3,12 @@
     python tests/benchmarks/recipes.py table studies/digits_open.toml --out recipes.json
     python tests/benchmarks/recipes.py search recipes.json --budgets 24 48 96 --seeds 5
 
-`table` condenses a curve for every recipe of `CHOICES` and scores points of it on validation and
-test records. `search` lets engines search that table, with scores between its points interpolated:
-a scoring costs 1, a new recipe `--recipe-cost` more (measured: the table's own CPU seconds are
-printed). What counts is the hypervolume on test records of what is non-dominated on validation
-records. The grid spends its whole budget on weights under the default recipe.
+`table` condenses a curve for every recipe of `CHOICES`, of which the study's own is one, and scores
+points of it on validation and test records. `search` lets engines search that table, with scores
+between its points interpolated: a scoring costs 1, a new recipe `--recipe-cost` more (measured: the
+table's own CPU seconds are printed). What counts is the hypervolume on test records of what is
+non-dominated on validation records. The grid spends its whole budget on weights under the study's
+own recipe.
 """
 
 from __future__ import annotations
@@ -35,12 +36,10 @@ from moc.study.context import StudyContext
 from moc.study.reporter import Silent
 
 CHOICES: dict[str, list[Any]] = {
-    "condense.lr": [0.02, 0.05],
+    "condense.lr": [None, 0.05],  # None: the study's own
     "condense.labels": ["learned", "hard"],
     "objectives.robust_error.adversarial.share": [0.5, 1.0],
 }
-DEFAULT = 1
-"""Number of the recipe that the study files have: lr 0.02, learned labels, the whole of eps."""
 POINTS = 5
 NAMES = ("error", "robust_error")
 
@@ -52,6 +51,7 @@ def main() -> None:
     make = commands.add_parser("table")
     make.add_argument("study", type=Path)
     make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--rung", type=int, default=0, help="of a private study")
     make.add_argument("--networks", type=int, default=3)
     make.add_argument("--out", type=Path, default=Path("recipes.json"))
     look = commands.add_parser("search")
@@ -69,8 +69,12 @@ def main() -> None:
 
 def _table(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row for each recipe: scores at every point of its curve."""
-    tables = load_config(options.study).model_dump()
-    tables |= {"seed": options.seed, "search": tables["search"] | {"choices": CHOICES}}
+    study = load_config(options.study)
+    choices = CHOICES | {"condense.lr": [study.condense.lr, 0.05]}
+    share = study.objectives["robust_error"].model_dump()["adversarial"]["share"]
+    own = dict(zip(choices, (study.condense.lr, study.condense.labels, share), strict=True))
+    tables = study.model_dump()
+    tables |= {"seed": options.seed, "search": tables["search"] | {"choices": choices}}
     config = parse_config(tables, where=str(options.study))
     with tempfile.TemporaryDirectory() as folder:
         context = StudyContext.load(config, Path(folder), Silent())
@@ -78,7 +82,7 @@ def _table(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for number, recipe in enumerate(recipes):
             begun = time.process_time()
             (curve,) = condense_curves(
-                [Start(seed=options.seed)],
+                [Start(seed=options.seed, rung=options.rung)],
                 evidence=context.evidence,
                 losses=recipe.losses,
                 settings=recipe.condense,
@@ -87,7 +91,8 @@ def _table(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             places = [k / (POINTS - 1) for k in range(POINTS)]
             scores = [_scores(context, curve.at(robust_error=w), options.networks) for w in places]
             yield {
-                "recipe": recipes_of(CHOICES)[number],
+                "recipe": recipes_of(choices)[number],
+                "default": recipes_of(choices)[number] == own,
                 "w": places,
                 "scores": scores,
                 "condensing": condensed - begun,
@@ -131,7 +136,8 @@ def _search(table: list[dict[str, Any]], options: argparse.Namespace) -> None:
 
 def _grid(table: list[dict[str, Any]], budget: float, recipe_cost: float) -> float:
     count = max(int(budget - recipe_cost), 2)
-    return _volume([(table[DEFAULT], k / (count - 1)) for k in range(count)])
+    (default,) = (row for row in table if row["default"])
+    return _volume([(default, k / (count - 1)) for k in range(count)])
 
 
 def _run(
