@@ -17,7 +17,7 @@ from moc.evaluate.scores import Estimate
 from moc.privacy.ladder import Rung
 from moc.study.config import parse_config
 from moc.study.records import Baseline, MaskingChecks, RobustnessCurve, StudyRecord, Trial
-from moc.study.store import objective_values
+from moc.study.standing import objective_values
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,7 +28,7 @@ from moc.data.synthetic import balanced_labels, one_hot
 from moc.errors import BudgetExceededError
 from moc.privacy.held_out import Counts
 from moc.privacy.ledger import Ledger
-from moc.search.front import probability_nondominated
+from moc.search.certainty import probability_nondominated
 from moc.study.config import parse_config
 from moc.study.jobs import CondenseCurves, Dial, Score
 from moc.study.run import run_study
@@ -88,7 +88,7 @@ def _score(self, context, progress, /):
 def fake(monkeypatch, *, draws=20) -> None:
     """Let jobs take no time, and chances be drawn a few times only."""
     drawn = partial(probability_nondominated, draws=draws)
-    monkeypatch.setattr("moc.study.store.probability_nondominated", drawn)
+    monkeypatch.setattr("moc.study.standing.probability_nondominated", drawn)
     monkeypatch.setattr(CondenseCurves, "run", _curves)
     monkeypatch.setattr(Dial, "run", _dial)
     monkeypatch.setattr(Score, "run", _score)

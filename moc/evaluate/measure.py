@@ -86,6 +86,7 @@ def error_estimate(rates: Rates) -> Estimate:
     return Estimate(
         mean=1 - mean,
         se=math.sqrt(network_variance(column, rates.noise) + binomial(mean, rates.records)),
+        replicates=tuple((1 - column).tolist()),
     )
 
 

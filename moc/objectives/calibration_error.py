@@ -82,5 +82,7 @@ class Confidence(Measure):
         gap = max(float(square.mean()), 0.0) / rates.records
         noise = rates.noise * math.sqrt(self.columns - 1)
         return Estimate(
-            mean=float(errors.mean()), se=math.sqrt(network_variance(errors, noise) + gap)
+            mean=float(errors.mean()),
+            se=math.sqrt(network_variance(errors, noise) + gap),
+            replicates=tuple(errors.tolist()),
         )

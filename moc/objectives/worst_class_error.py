@@ -73,4 +73,5 @@ class RightByClass(Measure):
         return Estimate(
             mean=min(max(1 - rate, 0.0), 1.0),
             se=math.sqrt(variance + binomial(rate, share * rates.records)),
+            replicates=tuple((1 - accuracy[:, worst]).tolist()),
         )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from moc.errors import PolicyError
 from moc.objectives.base import Objective
 from moc.study.records import StudyRecord, Trial
-from moc.study.store import objective_values
+from moc.study.standing import objective_values
 from moc.views.tradeoff import trade_off
 
 _LEAN = 0.6

@@ -1,4 +1,4 @@
-"""Measures of a front: who is not dominated, how surely, and the hypervolume (by moocore)."""
+"""Measures of a front: who is not dominated, and the hypervolume (by moocore)."""
 
 from __future__ import annotations
 
@@ -72,26 +72,3 @@ def hypervolume_history(values: np.ndarray, *, frame: Frame) -> np.ndarray:
     return np.array(
         [hypervolume(values[: i + 1], frame=frame) for i in range(len(values))], dtype=float
     )
-
-
-def probability_nondominated(
-    values: np.ndarray, errors: np.ndarray, *, draws: int = 1000, seed: int
-) -> np.ndarray:
-    """How often each row is on the front when all are measured again.
-
-    Each draw adds independent Gaussian noise of the given standard errors to all values at once.
-
-    Args:
-        values: (n, m) means, minimised.
-        errors: (n, m) standard errors, 0 where a value is exact.
-        draws: Number of draws; the result's own standard error is at most 0.5 / sqrt(draws).
-        seed: Public, not negative.
-
-    Returns:
-        (n,) in [0, 1]; 0 for rows with NaN or infinity.
-    """
-    generator = np.random.default_rng(seed)
-    wins = np.zeros(len(values))
-    for _ in range(draws):
-        wins += nondominated(values + errors * generator.standard_normal(values.shape))
-    return wins / draws

@@ -26,7 +26,7 @@ from moc.study.events import StudyLedger
 from moc.study.records import StudyRecord, Trial, set_path, trial_name
 from moc.study.reporter import Reporter
 from moc.study.run import locked
-from moc.study.store import read_study, scores_to_json
+from moc.study.store import read_study, scored_fields, scores_to_json
 from moc.study.transfer import train_transfer
 from moc.study.worklist import network_seeds
 
@@ -100,7 +100,7 @@ class Dial:
             ledger.append(
                 "scored",
                 trial=number,
-                scores=scores_to_json(scores),
+                **scored_fields(scores),
                 epsilon=cost if of_rung[0].is_private else None,
                 seconds=time.monotonic() - begun,
             )

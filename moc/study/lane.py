@@ -24,7 +24,7 @@ from moc.study.jobs import Condense, CondenseCurves, Dial, Score
 from moc.study.mending import fault_of
 from moc.study.records import curve_path, number_of, set_path, trial_name
 from moc.study.stopping import signals_held
-from moc.study.store import read_trials, scores_to_json
+from moc.study.store import read_trials, scored_fields
 from moc.study.work import Job
 from moc.study.worklist import Worklist
 
@@ -261,7 +261,7 @@ class Lane:
             self.ledger.append(
                 "scored",
                 trial=number,
-                scores=scores_to_json(context.complete(found, facts)),
+                **scored_fields(context.complete(found, facts)),
                 epsilon=epsilon if math.isfinite(epsilon) else None,
                 seconds=done.seconds,
             )

@@ -12,6 +12,7 @@ from moc.errors import StudyError
 from moc.evaluate.scores import Estimate, Scores
 from moc.objectives.base import Objective
 from moc.privacy.ladder import Rung
+from moc.search.certainty import Volume
 from moc.search.space import Point, Space, Weights, recipes_of
 from moc.study.attempts import Failed
 
@@ -191,6 +192,7 @@ class StudyRecord:
         front: Numbers of the non-dominated trials, by rising value of the first objective.
         p_nondominated: For each trial number, the probability of being non-dominated.
         hypervolume: Hypervolume after each finished trial (normalised, fixed frame).
+        volume: How far the last of them can be believed.
         epsilon: Total epsilon by the privacy ledger; infinity in an open study.
         delta: The delta that goes with it; None in an open study.
         privacy: The privacy ledger in words, one line an event.
@@ -212,6 +214,7 @@ class StudyRecord:
     front: tuple[int, ...] = ()
     p_nondominated: dict[int, float] = field(default_factory=dict)
     hypervolume: tuple[float, ...] = ()
+    volume: Volume | None = None
     epsilon: float
     delta: float | None
     privacy: tuple[str, ...] = ()

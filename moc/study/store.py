@@ -17,19 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from moc.evaluate.scores import Estimate, Scores
-from moc.objectives.base import Objective, read_objectives
+from moc.objectives.base import read_objectives
 from moc.privacy.access import Budget
 from moc.privacy.ladder import Rung
 from moc.privacy.ledger import Ledger
-from moc.search.front import (
-    Frame,
-    hypervolume_history,
-    nondominated,
-    probability_nondominated,
-)
 from moc.study.attempts import Failed
 from moc.study.events import StudyLedger
 from moc.study.records import (
@@ -43,6 +35,7 @@ from moc.study.records import (
     trial_name,
 )
 from moc.study.settings import read_settings
+from moc.study.standing import standing
 
 
 def scores_to_json(scores: Scores) -> dict[str, list[float]]:
@@ -50,9 +43,25 @@ def scores_to_json(scores: Scores) -> dict[str, list[float]]:
     return {name: [estimate.mean, estimate.se] for name, estimate in scores.items()}
 
 
-def scores_from_json(data: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
-    """Inverse of `scores_to_json`."""
-    return {name: Estimate(mean=mean, se=se) for name, (mean, se) in data.items()}
+def scores_from_json(
+    data: Mapping[str, Sequence[float]], replicates: Mapping[str, Sequence[float]] | None = None
+) -> dict[str, Estimate]:
+    """Inverse of `scores_to_json`, with what each network gave where that was kept."""
+    known = replicates or {}
+    return {
+        name: Estimate(mean=mean, se=se, replicates=tuple(known.get(name, ())))
+        for name, (mean, se) in data.items()
+    }
+
+
+def scored_fields(scores: Scores) -> dict[str, Any]:
+    """JSON form of a trial's scores, and of what each network gave, so that trials can be paired.
+
+    In a private study these are what `HeldOut.publish` released for all networks at once, and what
+    was computed from it: nothing more is told of a record than was paid for.
+    """
+    replicates = {name: list(one.replicates) for name, one in scores.items() if one.replicates}
+    return {"scores": scores_to_json(scores), "replicates": replicates}
 
 
 def curve_to_json(curve: RobustnessCurve) -> dict[str, Any]:
@@ -96,7 +105,7 @@ def read_study(folder: Path) -> StudyRecord:
         **_examined(config, ledger),
         confirmations=_confirmations(ledger),
         complete=ledger.find("finished") is not None,
-        **_front(trials, objectives, started.get("frame"), seed=config["seed"]),
+        **standing(trials, objectives, started.get("frame"), seed=config["seed"]),
     )
 
 
@@ -124,7 +133,7 @@ def read_trials(ledger: StudyLedger) -> tuple[Trial, ...]:
                 weights=row["weights"],
                 rung=rungs[row["rung"]] if rungs else None,
                 epsilon=math.inf if event["epsilon"] is None else event["epsilon"],
-                scores=scores_from_json(event["scores"]),
+                scores=scores_from_json(event["scores"], event.get("replicates")),
                 report=reports.get(number),
                 losses=made["losses"],
                 set_path=set_path(trial_name(number)),
@@ -132,42 +141,6 @@ def read_trials(ledger: StudyLedger) -> tuple[Trial, ...]:
             )
         )
     return tuple(trials)
-
-
-def objective_values(
-    scores: Sequence[Scores], objectives: Mapping[str, Objective]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values (n, m) of the objectives on their scales, and their standard errors."""
-    shape = (len(scores), len(objectives))
-    values = [[one.scaled(row[name].mean) for name, one in objectives.items()] for row in scores]
-    errors = [[row[name].se for name in objectives] for row in scores]
-    return np.array(values, dtype=float).reshape(shape), np.array(errors, float).reshape(shape)
-
-
-def _front(
-    trials: Sequence[Trial],
-    objectives: Mapping[str, Objective],
-    frame: Mapping[str, Sequence[float]] | None,
-    *,
-    seed: int,
-) -> dict[str, Any]:
-    if not trials or frame is None:
-        return {}
-    values, errors = objective_values([trial.scores for trial in trials], objectives)
-    box = Frame(
-        ideal=tuple(frame[name][0] for name in objectives),
-        nadir=tuple(frame[name][1] for name in objectives),
-    )
-    chances = probability_nondominated(values, errors, seed=seed)
-    order = np.lexsort(values.T[::-1])
-    mask = nondominated(values)
-    return {
-        "front": tuple(trials[k].number for k in order if mask[k]),
-        "p_nondominated": {
-            trial.number: float(chance) for trial, chance in zip(trials, chances, strict=True)
-        },
-        "hypervolume": tuple(float(v) for v in hypervolume_history(values, frame=box)),
-    }
 
 
 def _baselines(ledger: StudyLedger) -> tuple[Baseline, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from moc.evaluate.scores import error_of_difference
 from moc.objectives.base import Objective
 from moc.study.records import Trial
 
@@ -33,13 +33,13 @@ class TradeOff:
 def trade_off(here: Trial, there: Trial, objectives: Mapping[str, Objective]) -> TradeOff:
     """Compare the validation scores of two trials.
 
-    The standard error of a difference adds those of both trials in squares. That is cautious,
-    because all trials are scored with common random numbers.
+    Standard errors of differences are paired by the networks that all trials meet
+    (`error_of_difference`).
     """
     gains, costs, clear = [], [], False
     for name, objective in objectives.items():
         before, after = here.scores[name], there.scores[name]
-        change, noise = after.mean - before.mean, math.hypot(before.se, after.se)
+        change, noise = after.mean - before.mean, error_of_difference(before, after)
         if change < -noise:
             gains.append(_lowered(objective, before.mean, after.mean, noise))
         elif change > noise:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from moc.search.front import (
     hypervolume,
     hypervolume_history,
     nondominated,
-    probability_nondominated,
 )
 
 FRAME = {
@@ -105,23 +103,6 @@ def test_hypervolume_of_corners():
     assert hypervolume(np.zeros((0, 3)), frame=frame) == 0
     with pytest.raises(ValueError, match="Expected 3 objectives, found 2"):
         hypervolume(np.zeros((1, 2)), frame=frame)
-
-
-@given(matrices(coarse | bad), st.integers(0, 2**32))
-def test_without_error_the_probability_is_certainty(values, seed):
-    found = probability_nondominated(values, np.zeros_like(values), draws=3, seed=seed)
-    assert found.tolist() == nondominated(values).astype(float).tolist()
-
-
-@pytest.mark.parametrize("gap", [0.0, 0.5, 1.0, 3.0])
-def test_probability_of_two_rows_is_the_closed_form(gap):
-    values = np.array([[0.0, 0.0, 1.0], [gap, 2 * gap, 1.0]])
-    errors = np.array([[0.6, 0.0, 0.0], [0.8, 1.0, 0.0]])  # differences have unit errors
-    beaten = NormalDist().cdf(gap) * NormalDist().cdf(2 * gap)
-    beats = NormalDist().cdf(-gap) * NormalDist().cdf(-2 * gap)
-    found = probability_nondominated(values, errors, draws=4000, seed=1)
-    assert found == pytest.approx([1 - beats, 1 - beaten], abs=5 * 0.5 / 4000**0.5)
-    assert (found == probability_nondominated(values, errors, draws=4000, seed=1)).all()
 
 
 @pytest.mark.parametrize(
