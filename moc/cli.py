@@ -446,11 +446,13 @@ def _show(record: StudyRecord) -> None:
     from moc.study.records import trial_name
     from moc.views.checks import checks_failed, checks_summary
     from moc.views.table import front_table
+    from moc.views.words import volume_checks, volume_words
 
     console = Console()
     console.print(front_table(record))
-    volume = f"{record.hypervolume[-1]:.3f}" if record.hypervolume else "not measured yet"
-    console.print(f"Hypervolume (share of the study's fixed frame): {volume}", highlight=False)
+    volume = f"Hypervolume (share of the study's fixed frame): {volume_words(record)}"
+    checks = volume_checks(record)
+    console.print(f"{volume}; {checks}" if checks else volume, highlight=False)
     for one in record.failed:
         words = f"Failed: {trial_name(one.number)}, in {one.stage}: {one.cause}."
         console.print(words, highlight=False, markup=False)

@@ -12,7 +12,7 @@ from moc.evaluate.scores import Estimate
 from moc.export import CARD
 from moc.objectives.base import Objective, read_objectives
 from moc.study.records import StudyRecord
-from moc.views.words import budget_words, epsilon_words, flat_settings
+from moc.views.words import budget_words, epsilon_words, flat_settings, volume_words
 
 Rows = list[tuple[str, str, str]]
 """(what, of the first, of the second)."""
@@ -27,8 +27,7 @@ def compare_studies(a: StudyRecord, b: StudyRecord) -> Rows:
     rows += _paired("privacy", map(budget_words, (a, b)))
     same = list(a.objectives) == list(b.objectives) and a.is_private == b.is_private
     if same:  # the frames of hypervolumes are those of the objectives and rungs
-        volumes = (f"{one.hypervolume[-1]:.3f}" if one.hypervolume else _NONE for one in (a, b))
-        rows += _paired("hypervolume", volumes)
+        rows += _paired("hypervolume", map(volume_words, (a, b)))
     for name in dict.fromkeys([*a.objectives, *b.objectives]):
         shown = (a.objectives.get(name) or b.objectives[name]).shown
         rows += _paired(

@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -235,6 +235,7 @@ def _baseline(study: StudyRecord, baseline: Baseline, shared: dict[str, str]) ->
 def _study(study: StudyRecord) -> Entry:
     failed = sum(not checks.passed for checks in study.masking) if study.masking else None
     note = "\n".join([f"{budget_words(study)}.".capitalize(), "", *study.privacy])
+    volume = asdict(study.volume) if study.volume else {}
     return Entry(
         name=study.name,
         identity=shared_settings(study),
@@ -243,6 +244,7 @@ def _study(study: StudyRecord) -> Entry:
             "epsilon": study.epsilon,
             "front_size": float(len(study.front)),
             "sets_failing_checks": None if failed is None else float(failed),
+            **{f"hypervolume_{name}": value for name, value in volume.items()},
         },
         tags={
             KIND: "study",

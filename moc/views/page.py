@@ -37,6 +37,8 @@ from moc.views.words import (
     rung_index,
     rung_words,
     trial_epsilon,
+    volume_checks,
+    volume_words,
 )
 
 _PICTURED = 300
@@ -105,7 +107,9 @@ def _facts(study: StudyRecord) -> list[tuple[str, str]]:
         synthetic = load_set(study.folder / study.trials[0].set_path)
         facts.insert(0, ("real → synthetic records", f"{synthetic.info.count} → {len(synthetic)}"))
     if study.hypervolume:
-        facts.append(("hypervolume", f"{study.hypervolume[-1]:.3f}"))
+        facts.append(("hypervolume", volume_words(study)))
+    if checks := volume_checks(study):
+        facts.append(("the same, without the luck of the choice", checks))
     if not study.is_private:
         return [*facts, ("privacy", OPEN)]
     return [

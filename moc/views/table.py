@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from moc.evaluate.scores import Scores
 from moc.objectives.base import Objective
 from moc.study.records import Baseline, StudyRecord, Trial
-from moc.views.words import budget_words, finite, trial_epsilon
+from moc.views.words import budget_words, finite, trial_epsilon, volume_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -155,7 +155,7 @@ def _title(study: StudyRecord) -> str:
     state = "" if study.complete else ", not finished"
     text = f"{study.name}: {len(study.front)} of {len(study.trials)} trials on the front{state}"
     if study.hypervolume:
-        text += f"; hypervolume {study.hypervolume[-1]:.3f}"
+        text += f"; hypervolume {volume_words(study)}"
     return f"{text}; {budget_words(study)}"
 
 

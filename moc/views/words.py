@@ -124,3 +124,21 @@ def confirmation_words(study: StudyRecord, number: int) -> str:
         f"{', '.join(one.attacks)} (suite {one.suite!r}): "
         f"{scores_words(one.scores, study.measured)}."
     )
+
+
+def volume_words(study: StudyRecord) -> str:
+    """The hypervolume, such as `0.369 (95 %: 0.351 to 0.380)`, or that there is none yet."""
+    if not study.hypervolume:
+        return "not measured yet"
+    text, sure = f"{study.hypervolume[-1]:.3f}", study.volume
+    return text if sure is None else f"{text} (95 %: {sure.low:.3f} to {sure.high:.3f})"
+
+
+def volume_checks(study: StudyRecord) -> str:
+    """What else says how far the hypervolume is to be believed; empty if nothing does."""
+    sure, parts = study.volume, []
+    if sure is not None and sure.halves is not None:
+        parts.append(f"{sure.halves:.3f} if half of the networks choose the front and half measure")
+    if sure is not None and sure.tested is not None:
+        parts.append(f"{sure.tested:.3f} by fresh networks on test records")
+    return "; ".join(parts)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import mlflow
@@ -24,6 +24,7 @@ from PIL import Image
 from moc.data.storage import load_set
 from moc.errors import PolicyError, StudyError
 from moc.export import export_set
+from moc.search.certainty import Volume
 from moc.views.mlflow import (
     comparison_link,
     default_uri,
@@ -135,6 +136,9 @@ def test_a_growing_study_writes_only_new_trials_and_moves_the_front(folder, uri)
     )
 
 
+VOLUME = Volume(low=0.2, high=0.4, halves=0.3, tested=0.25)
+
+
 def test_the_hypervolume_is_a_curve_over_trials_of_one_study_run(folder, uri):
     study = fake_study(folder, trials=5, complete=False)
     sync(replace(study, hypervolume=study.hypervolume[:3]), tracking_uri=uri)
@@ -145,6 +149,17 @@ def test_the_hypervolume_is_a_curve_over_trials_of_one_study_run(folder, uri):
     assert [(m.step, m.value) for m in history] == list(enumerate(study.hypervolume, start=1))
     assert run.info.status == "FINISHED"
     assert run.data.metrics["epsilon"] == 8.31
+
+
+def test_how_far_the_hypervolume_is_believed_goes_along_and_is_written_once(folder, uri):
+    study = fake_study(folder, trials=3, complete=False)
+    early = replace(study, volume=Volume(low=0.2, high=0.4, halves=0.3))
+    for one in (early, early, replace(early, volume=replace(early.volume, tested=0.25))):
+        sync(one, tracking_uri=uri)
+    run = runs_by_name(uri)["demo"]
+    found = {k: v for k, v in run.data.metrics.items() if k.startswith("hypervolume_")}
+    assert found == {f"hypervolume_{k}": v for k, v in asdict(VOLUME).items()}
+    assert len(MlflowClient(uri).get_metric_history(run.info.run_id, "hypervolume_low")) == 1
 
 
 def test_an_unfinished_study_says_so_and_has_no_report_yet(folder, uri):
