@@ -453,6 +453,8 @@ def _show(record: StudyRecord) -> None:
     volume = f"Hypervolume (share of the study's fixed frame): {volume_words(record)}"
     checks = volume_checks(record)
     console.print(f"{volume}; {checks}" if checks else volume, highlight=False)
+    for words in record.stopped:
+        console.print(f"{words}.", highlight=False)
     for one in record.failed:
         words = f"Failed: {trial_name(one.number)}, in {one.stage}: {one.cause}."
         console.print(words, highlight=False, markup=False)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from moc.attacks.base import ATTACKS
 from moc.attacks.threat import Threat
 from moc.condense.scalarise import SCALARISERS
-from moc.condense.settings import CondenseSettings, PoolSettings
+from moc.condense.settings import CondenseSettings, CurveSettings, PoolSettings
 from moc.data.declared import Declared
 from moc.data.decoder import Decoder
 from moc.data.sources import SOURCES
@@ -35,6 +35,7 @@ from moc.search.engines import ENGINES
 from moc.statistics.base import STATISTICS
 from moc.study.config import DataTable, EvaluateTable, SearchTable, StudyConfig
 from moc.study.executors.base import EXECUTORS
+from moc.study.stop_rules import StopSettings
 
 TABLES: dict[str, type[BaseModel]] = {
     "": StudyConfig,
@@ -45,11 +46,13 @@ TABLES: dict[str, type[BaseModel]] = {
     "[[rounds]]": Round,
     "`learned` in [[rounds]]": LearnedSettings,
     "[condense]": CondenseSettings,
+    "[condense.curve]": CurveSettings,
     "[condense.pool]": PoolSettings,
     "[condense.decoder]": Decoder,
     "[teacher]": TeacherSettings,
     "[evaluate]": EvaluateTable,
     "[search]": SearchTable,
+    "[search.stop]": StopSettings,
 }
 FAMILIES = {
     "Sources: `source` in [data]": SOURCES,

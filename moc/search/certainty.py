@@ -22,8 +22,9 @@ class Volume:
     Attributes:
         low: Lower end of an interval of 95 % for what the true scores of all trials are worth.
         high: Its upper end.
-        halves: Of the front that one half of the networks chooses, as the other half measures it;
-            None where there are not two networks, or what each gave was not kept.
+        halves: Of the front that one half of the networks chooses, as the other half measures it on
+            the same records, so that luck on these is still in it; None where there are not two
+            networks, or what each gave was not kept.
         tested: Of the front as measured again by fresh networks on test records; None if it was
             not, or not yet.
     """

@@ -45,6 +45,11 @@ def combinations(config: StudyConfig) -> Iterator[tuple[bool, str]]:
         "remove them, or use kind = 'moments'.",
     )
     yield from _choices(config)
+    yield (
+        config.search.stop.by_the_clock and config.rung_count > 1,
+        "`hours` and `job_hours` in [search.stop] would end the search of a rung by how long the "
+        "rungs above it take, which its epsilon does not pay for: use `gain`, or one epsilon.",
+    )
     shares = sum(one.share for one in config.rounds)
     yield (
         evidence.released and abs(shares - 1) > 1e-9,

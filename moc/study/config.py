@@ -38,6 +38,7 @@ from moc.search.space import Space, Weights, recipes_of
 from moc.study.combinations import combinations
 from moc.study.executors.base import EXECUTORS, ExecutorPart
 from moc.study.executors.local import Local
+from moc.study.stop_rules import StopSettings
 
 
 class _Table(BaseModel):
@@ -120,6 +121,7 @@ class SearchTable(_Table):
             should rise.
         recipe_cost: What a curve of a new recipe costs, in further points of one that is there;
             engines that weigh gain against cost count with it.
+        stop: Table.
     """
 
     engine: Annotated[EngineSettings, ENGINES] = Field(default="bayesian", validate_default=True)
@@ -127,6 +129,7 @@ class SearchTable(_Table):
     batch: int = Field(default=6, gt=0)
     choices: dict[str, tuple[Any, ...]] = {}
     recipe_cost: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    stop: StopSettings = StopSettings()
 
 
 class StudyConfig(_Table):

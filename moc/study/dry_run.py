@@ -29,6 +29,7 @@ from moc.study.division import public_parts
 from moc.study.executors.local import Local
 from moc.study.reporter import Silent
 from moc.study.rounds import collection_of
+from moc.study.stop_rules import StopSettings
 
 _BATCH, _ATTACK = 64, 2  # records and steps of an attack, at most
 _TEACHER = 10  # steps of a teacher, at most: what learns far too fast diverges in these
@@ -97,6 +98,7 @@ def _require_space(context: StudyContext) -> None:
 def in_miniature(config: StudyConfig) -> StudyConfig:
     """The same study with as little of everything as there can be: a network, a trial."""
     condense, search = {"images_per_class": 1, "steps": 1}, {"trials": 1, "batch": 1}
+    search |= {"stop": StopSettings()}
     teacher = {"count": 1, "steps": min(config.teacher.steps, _TEACHER)}
     teacher |= {"batch": min(config.teacher.batch, _BATCH)}
     first = config.privacy and config.privacy.epsilons[:1]

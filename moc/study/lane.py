@@ -16,13 +16,13 @@ from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
 from moc.search.space import Point
 from moc.study.attempts import Failure
-from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.jobs import Condense, CondenseCurves, Dial, Score
 from moc.study.mending import fault_of
 from moc.study.records import curve_path, number_of, set_path, trial_name
+from moc.study.schedule import Clock, Schedule
 from moc.study.stopping import signals_held
 from moc.study.store import read_trials, scored_fields
 from moc.study.work import Job
@@ -34,14 +34,15 @@ class Lane:
 
     A set made from a rung costs that rung's epsilon only if nothing about it was decided by looking
     at rungs above, so every rung has an engine of its own, which is told the scores of its rung
-    only, and the number of trials of each rung is fixed beforehand. Lanes go on side by side.
+    only, and a schedule that sees no other. Lanes go on side by side.
 
     Attributes:
+        schedule: The rung's batches, and whether there is a next one.
         finished: Batches of which every trial is scored and told.
     """
 
     def __init__(
-        self, context: StudyContext, ledger: StudyLedger, work: Worklist, rung: int
+        self, context: StudyContext, ledger: StudyLedger, work: Worklist, rung: int, clock: Clock
     ) -> None:
         """Take up the search of a rung where the ledger left it."""
         self.context, self.ledger, self.work, self.config = context, ledger, work, context.config
@@ -49,7 +50,8 @@ class Lane:
         config, lanes = self.config, context.rungs
         self.losses, self.space = config.weighed, config.space
         self.measured = [name for name, one in config.objectives.items() if not one.exact]
-        self.batches = _batches(config, rung)
+        self.schedule = Schedule(config, ledger, rung, frame=context.frame, clock=clock)
+        self.batches = self.schedule.batches
         self.replayed = 0
         self.engine = (
             config.search.engine.start(
@@ -60,8 +62,8 @@ class Lane:
         )
 
     def advance(self) -> list[Job[Any]]:
-        """Jobs of the first batch that is not finished; none if all are."""
-        while self.finished < len(self.batches):
+        """Jobs of the first batch that is not finished; none if all are, or the search is over."""
+        while self.schedule.goes_on(self.finished):
             rows = self._ask()
             jobs = self._jobs(rows)
             if jobs:
@@ -289,12 +291,3 @@ class Lane:
                 scores = [trial.scores[name] for name in self.measured]
                 values = [one.mean for one in scores]
                 self.engine.tell(trial.point, values, [one.se for one in scores])
-
-
-def _batches(config: StudyConfig, rung: int) -> list[list[int]]:
-    """Numbers of the trials of a rung, batch by batch: its anchors, then the search's own."""
-    anchors, rungs = len(config.weighed), config.rung_count
-    first, size = anchors * rungs, max(config.search.batch // rungs, 1)
-    own = list(range(first + rung, config.planned_trials, rungs))
-    searched = [own[i : i + size] for i in range(0, len(own), size)]
-    return [list(range(anchors * rung, anchors * (rung + 1))), *searched]

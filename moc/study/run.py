@@ -23,6 +23,7 @@ from moc.study.machine import repeats
 from moc.study.mending import mend_scored
 from moc.study.records import StudyRecord, trial_name
 from moc.study.reporter import Reporter, Silent
+from moc.study.schedule import Clock
 from moc.study.settings import (
     digest,
     is_written,
@@ -124,26 +125,34 @@ class _Run:
                 frame=context.frame,
                 protocol=f"{context.describe()} {repeats(context.device)}",
             )
-        self.lanes = [Lane(context, self.ledger, work, rung) for rung in range(context.rungs)]
+        clock, rungs = Clock(self.ledger), range(context.rungs)
+        self.lanes = [Lane(context, self.ledger, work, rung, clock) for rung in rungs]
 
     def all(self, on_batch: Callable[[StudyRecord], None] | None) -> None:
         """Every trial that is not finished yet, then baselines and report."""
         for words in mend_scored(self.config, self.ledger, self.context.folder):
             self.context.reporter.say(words)
-        ended = len(self.ledger.all("scored")) + len(self.ledger.all("failed"))
-        left = self.config.planned_trials - ended
-        if left:
+        jobs = self._together([job for lane in self.lanes for job in lane.advance()])
+        if jobs:
+            left = self._left()
             title = f"condensing and scoring {left} trials"
-            jobs = self._together([job for lane in self.lanes for job in lane.advance()])
             for done in self.work.results(title, jobs, steps=2 * left):
                 for lane in self._lanes_of(done):
                     before = lane.finished
                     self.work.submit(lane.take(done))
                     if lane.finished > before:
                         self._batch_ended(on_batch)
+        for event in self.ledger.all("stopped"):
+            self.context.reporter.say(f"{event['why']}.")
         self._require_a_trial()
         Closing(self.context, self.ledger, self.work).all()
         self.ledger.append("finished")
+
+    def _left(self) -> int:
+        """How many trials are neither scored nor failed, nor left out by a stop rule."""
+        ended = len(self.ledger.all("scored")) + len(self.ledger.all("failed"))
+        skipped = sum(lane.schedule.skipped for lane in self.lanes)
+        return self.config.planned_trials - ended - skipped
 
     def _require_a_trial(self) -> None:
         """Refuse to end where every trial has failed."""

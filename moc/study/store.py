@@ -104,6 +104,7 @@ def read_study(folder: Path) -> StudyRecord:
         protocol=started.get("protocol", ""),
         **_examined(config, ledger),
         confirmations=_confirmations(ledger),
+        stopped=tuple(event["why"] for event in ledger.all("stopped")),
         complete=ledger.find("finished") is not None,
         **standing(trials, objectives, started.get("frame"), seed=config["seed"]),
     )

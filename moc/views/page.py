@@ -90,6 +90,7 @@ def _part(name: str) -> str:
 
 def _lead(study: StudyRecord) -> str:
     state = "" if study.complete else " The study has not run to its end yet."
+    state += "".join(f" {words}." for words in study.stopped)
     words = [one.words for one in study.objectives.values()]
     between = f"{', '.join(words[:-1])} and {words[-1]}"
     return html.escape(
@@ -109,7 +110,7 @@ def _facts(study: StudyRecord) -> list[tuple[str, str]]:
     if study.hypervolume:
         facts.append(("hypervolume", volume_words(study)))
     if checks := volume_checks(study):
-        facts.append(("the same, without the luck of the choice", checks))
+        facts.append(("the same, with less luck of the choice", checks))
     if not study.is_private:
         return [*facts, ("privacy", OPEN)]
     return [

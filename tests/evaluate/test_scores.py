@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean, stdev
 
 import numpy as np
 import pytest
@@ -74,9 +75,7 @@ def test_paired_variances_are_right_on_average():
     for _ in range(3000):
         network = rng.normal(0, 0.03, 3)
         a, b = (tuple(0.3 + network + rng.normal(0, 0.01, 3)) for _ in range(2))
-        one, other = (
-            Estimate(mean=np.mean(x), se=np.std(x, ddof=1) / 3**0.5, replicates=x) for x in (a, b)
-        )
+        one, other = (Estimate(mean=fmean(x), se=stdev(x) / 3**0.5, replicates=x) for x in (a, b))
         squares.append(one.se**2 + other.se**2)
         paired.append(error_of_difference(one, other) ** 2)
         differences.append(one.mean - other.mean)

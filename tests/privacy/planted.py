@@ -32,6 +32,7 @@ from moc.study import rounds as rounds_module
 from moc.study import teachers as teachers_module
 from moc.study.closing import Closing
 from moc.study.lane import Lane
+from moc.study.schedule import Clock
 
 GAUSSIAN = noise_module.gaussian
 SUMS, FACTORS = Collection.sums, Collection._clip_factors
@@ -243,7 +244,7 @@ def the_largest_rungs_normalisation_for_all(plant):
     own = Lane._normalisation
 
     def first(self):
-        return own(Lane(self.context, self.ledger, self.work, 0))
+        return own(Lane(self.context, self.ledger, self.work, 0, Clock(self.ledger)))
 
     plant.setattr(Lane, "_normalisation", first)
 

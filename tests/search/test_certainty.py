@@ -163,6 +163,20 @@ def test_halves_do_not_have_the_winners_curse():
     assert np.mean(halves) == pytest.approx(worth, abs=4 * np.std(halves) / 2000**0.5)
 
 
+def test_halves_keep_what_the_records_that_both_share_gave_by_luck():
+    rng, truth = np.random.default_rng(0), np.full((40, 1), 0.5)
+    worth, halves, fresh = hypervolume(truth, frame=UNIT[1]), [], []
+    for _ in range(500):
+        networks, records = rng.normal(0, 0.02, (4, 40, 1)), rng.normal(0, 0.05, (40, 1))
+        replicates = truth + networks + records
+        halves.append(hypervolume_of_halves(replicates, frame=UNIT[1]))
+        again = truth + rng.normal(0, 0.05, (40, 1))
+        chosen = nondominated(replicates.mean(0))
+        fresh.append(hypervolume(again[chosen], frame=UNIT[1]))
+    assert np.mean(halves) - worth > 0.05
+    assert np.mean(fresh) == pytest.approx(worth, abs=4 * np.std(fresh) / 500**0.5)
+
+
 def test_halves_need_two_networks():
     with pytest.raises(ValueError, match="At least 2 replicates expected, found 1"):
         hypervolume_of_halves(np.zeros((1, 3, 2)), frame=UNIT[2])
