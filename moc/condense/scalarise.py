@@ -129,6 +129,10 @@ class BoundaryIntersection(Scalariser):
     The ray is that of 1/λ, so that more weight means less of a loss, as everywhere in moc; the
     paper's ray is λ itself. We floor the weights at 0.02 and take z = -0.05 for normalised losses.
 
+    A rise of loss i never lowers it only while θ <= u_i / √(1 - u_i²), u the ray's direction: for
+    two losses of one weight up to θ = 1. Beyond that, one loss may rise to bring the set nearer to
+    its ray, and what is found is Pareto-optimal only where the ray meets the front.
+
     Attributes:
         theta: Price θ of the distance from the ray; a small one loses concave parts of a front.
     """

@@ -99,6 +99,65 @@ def test_all_but_the_linear_sum_reach_the_middle_of_a_concave_front():
     assert edge in (pytest.approx(0.0, abs=1e-3), pytest.approx(torch.pi / 2, abs=1e-3))
 
 
+monotone = st.sampled_from([Linear(), SmoothTchebycheff(), AugmentedTchebycheff()])
+losses_of_three = st.lists(unit, min_size=3, max_size=3)
+shares = st.lists(st.floats(0.01, 1.0), min_size=3, max_size=3)
+
+
+def rows(*values):
+    return [torch.tensor([value], dtype=torch.float64) for value in values]
+
+
+def ray_of(weights):
+    floored = torch.tensor(weights, dtype=torch.float64).clamp_min(0.02)
+    return torch.nn.functional.normalize(floored.sum() / floored, dim=0)
+
+
+@given(monotone, losses_of_three, shares, st.integers(0, 2), unit)
+def test_a_rise_of_a_loss_lowers_none_of_these(scalariser, values, weights, which, rise):
+    raised = [value + rise * (k == which) for k, value in enumerate(values)]
+    before, after, share = rows(values, raised, [w / sum(weights) for w in weights])
+    assert float(scalariser.join(after, share)) >= float(scalariser.join(before, share)) - 1e-12
+
+
+@given(losses_of_three, shares, st.integers(0, 2), unit, unit)
+def test_nor_pbi_up_to_the_angle_of_its_ray(values, weights, which, rise, part):
+    share = [w / sum(weights) for w in weights]
+    ray = ray_of(share)
+    bound = float((ray / (1 - ray**2).sqrt()).min())
+    raised = [value + rise * (k == which) for k, value in enumerate(values)]
+    before, after, share = rows(values, raised, share)
+    join = BoundaryIntersection(theta=max(part * bound, 1e-3) * (1 - 1e-9)).join
+    if part * bound >= 1e-3:
+        assert float(join(after, share)) >= float(join(before, share)) - 1e-9
+
+
+def test_pbi_beyond_it_takes_the_worse_of_two_sets_where_that_is_nearer_to_its_ray():
+    better, worse, even = rows([0.2, 0.8], [0.7, 0.8], [0.5, 0.5])
+    far, near = BoundaryIntersection(theta=5.0), BoundaryIntersection(theta=0.9)
+    assert float(far.join(worse, even)) < float(far.join(better, even))
+    assert float(near.join(worse, even)) > float(near.join(better, even))
+
+
+@given(losses_of_three, shares)
+def test_limits_of_their_settings(values, weights):
+    losses, share = rows(values, [w / sum(weights) for w in weights])
+    floored = share.clamp_min(0.02) / share.clamp_min(0.02).sum()
+    hard = float((floored * (losses + 0.05)).max())
+    assert float(AugmentedTchebycheff(rho=1e-9).join(losses, share)) == pytest.approx(hard)
+    assert float(SmoothTchebycheff(mu=1e-6).join(losses, share)) == pytest.approx(hard, abs=2e-6)
+    along = float(((losses + 0.05) * ray_of(share[0].tolist())).sum())
+    assert float(BoundaryIntersection(theta=1e-9).join(losses, share)) == pytest.approx(along)
+
+
+@pytest.mark.parametrize("kind", SCALARISERS.parts)
+def test_gradients_are_those_of_finite_differences(kind):
+    generator = torch.Generator().manual_seed(2)
+    losses = torch.rand(6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(6, 3, generator=generator, dtype=torch.float64).softmax(-1)
+    assert torch.autograd.gradcheck(lambda f: SCALARISERS.make(kind).join(f, weights), losses)
+
+
 def test_normalisation_maps_ideal_to_zero_and_nadir_to_one_for_each_set():
     first = Normalisation(ideal=(1.0, 2.0), nadir=(3.0, 6.0))
     second = Normalisation(ideal=(0.0, 0.0), nadir=(10.0, 20.0))
