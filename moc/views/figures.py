@@ -14,7 +14,7 @@ from moc.study.expected import expected
 from moc.study.records import Baseline, StudyRecord, Trial
 from moc.views.base import View
 from moc.views.colours import BASELINE, GREY, INK, rung_colours
-from moc.views.words import OPEN, budget_words, rung_index, rung_words
+from moc.views.words import OPEN, budget_words, rung_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,11 +36,11 @@ def front_figure(study: StudyRecord) -> Figure:
     colours = rung_colours(list(words))
     rest = [trial for trial in study.trials if trial.number not in front]
     for trial in rest:
-        mark = _MARKS[rung_index(trial) % len(_MARKS)]
+        mark = _MARKS[trial.rung_index % len(_MARKS)]
         place = trial.scores[x].mean, trial.scores[y].mean
         axes.plot(*place, mark, ms=5, mfc="none", mec=GREY, mew=1.1, zorder=2)
     for k, rung in enumerate(words):
-        chosen = [study.trial(n) for n in study.front if rung_index(study.trial(n)) == rung]
+        chosen = [study.trial(n) for n in study.front if study.trial(n).rung_index == rung]
         if chosen:
             label = f"front, {_epsilon_label(words[rung])}"
             _draw_rung(axes, (x, y), chosen, colours[rung], _MARKS[k % len(_MARKS)], label)

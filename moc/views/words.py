@@ -56,14 +56,9 @@ def rung_words(study: StudyRecord) -> dict[int, str]:
     """
     charged: dict[int, float] = {}
     for trial in study.trials:
-        index = rung_index(trial)
+        index = trial.rung_index
         charged[index] = max(trial.epsilon, charged.get(index, 0.0))
     return {index: epsilon_words(charged[index]) for index in sorted(charged)}
-
-
-def rung_index(trial: Trial) -> int:
-    """Index of the rung that a trial read; 0 in an open study."""
-    return 0 if trial.rung is None else trial.rung.index
 
 
 def percent(estimate: Estimate | None) -> str:
