@@ -69,6 +69,7 @@ def write_page(study: StudyRecord, path: Path) -> Path:
         "masking": masking_section(study),
         "recipes": recipes_section(study),
         "belief": belief_section(study),
+        "volume": _volume(study),
         "failed": failed_section(study),
         "privacy": _privacy(study),
         # No value may end the script element that holds it.
@@ -98,6 +99,13 @@ def _lead(study: StudyRecord) -> str:
     )
 
 
+def _volume(study: StudyRecord) -> str:
+    """How far the hypervolume is to be believed."""
+    checks = volume_checks(study)
+    less = f" With less of the luck of the choice: {checks}." if checks else ""
+    return html.escape(f"At the end: {volume_words(study)}.{less}")
+
+
 def _facts(study: StudyRecord) -> list[tuple[str, str]]:
     facts = [
         ("finished trials", str(len(study.trials))),
@@ -107,9 +115,7 @@ def _facts(study: StudyRecord) -> list[tuple[str, str]]:
         synthetic = load_set(study.folder / study.trials[0].set_path)
         facts.insert(0, ("real → synthetic records", f"{synthetic.info.count} → {len(synthetic)}"))
     if study.hypervolume:
-        facts.append(("hypervolume", volume_words(study)))
-    if checks := volume_checks(study):
-        facts.append(("the same, with less luck of the choice", checks))
+        facts.append(("hypervolume", f"{study.hypervolume[-1]:.3f}"))
     if not study.is_private:
         return [*facts, ("privacy", OPEN)]
     return [
