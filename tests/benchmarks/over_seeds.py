@@ -5,8 +5,8 @@
 
 From every study and rung it takes the trials of the front with the lowest validation error and with
 the lowest validation robust error; what it prints are test records. Then, for every rung, the test
-scores of all of its front: IGD+ of each study to the front of all together, and attainment
-surfaces, which say what one study in four, one in two and three in four reached.
+scores of all of its front: IGD+ of each study to the front of all together, and attainment: what at
+least a quarter, a half and three quarters of the studies reached.
 """
 
 from __future__ import annotations
