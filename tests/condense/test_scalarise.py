@@ -158,6 +158,38 @@ def test_gradients_are_those_of_finite_differences(kind):
     assert torch.autograd.gradcheck(lambda f: SCALARISERS.make(kind).join(f, weights), losses)
 
 
+def least(scalariser, points, weights):
+    """Which of the points (n, m) has the least value."""
+    return int(scalariser.join(points, weights.expand_as(points)).argmin())
+
+
+@given(st.lists(st.tuples(unit, unit, unit), min_size=2, max_size=12, unique=True))
+def test_tchebycheff_finds_every_point_of_a_front_that_lies_within_reach_of_its_weights(values):
+    """At weights in proportion to 1 / (f - z), the paper's: no other point is below it there."""
+    points = torch.tensor([[round(v, 2) for v in row] for row in values], dtype=torch.float64)
+    points = points.unique(dim=0)
+    for k, point in enumerate(points):
+        others = torch.cat([points[:k], points[k + 1 :]])
+        if (others <= point).all(-1).any():
+            continue  # dominated
+        weights = 1 / (point + 0.05)
+        weights = weights / weights.sum()
+        if weights.min() < 0.02:
+            continue  # the floor moves these
+        assert least(AugmentedTchebycheff(rho=1e-6), points, weights) == k
+        assert least(SmoothTchebycheff(mu=1e-5), points, weights) == k
+
+
+@given(st.floats(0.01, 0.98), st.floats(0.01, 0.98), st.floats(0.0, 1.0))
+def test_no_weights_let_a_sum_find_what_lies_behind_the_line_between_two_others(part, back, r):
+    behind = [part + back * (1 - part), 1 - part + back * part]  # and neither end dominates it
+    points = torch.tensor([[0.0, 1.0], behind, [1.0, 0.0]], dtype=torch.float64)
+    weights = torch.tensor([1 - r, r], dtype=torch.float64)
+    assert least(Linear(), points, weights) != 1
+    onto = 1 / (points[1] + 0.05)
+    assert least(AugmentedTchebycheff(rho=1e-6), points, onto / onto.sum()) == 1
+
+
 def test_normalisation_maps_ideal_to_zero_and_nadir_to_one_for_each_set():
     first = Normalisation(ideal=(1.0, 2.0), nadir=(3.0, 6.0))
     second = Normalisation(ideal=(0.0, 0.0), nadir=(10.0, 20.0))
