@@ -82,7 +82,9 @@ class Dial:
                 return trial.number
         with locked(self.folder), threads_of(self.config):
             ledger = StudyLedger(self.folder / "study.jsonl")
-            number = 1 + max(row["number"] for e in ledger.all("asked") for row in e["trials"])
+            asked = (row["number"] for e in ledger.all("asked") for row in e["trials"])
+            # Numbers of trials that a rule left out stay theirs: their search may yet go on.
+            number = max(self.config.planned_trials, 1 + max(asked))
             row = {
                 "number": number,
                 "kind": "dialled",

@@ -73,6 +73,21 @@ class StudyLedger:
         condensed, lost = self.all("condensed", trial=number), self.all("lost", trial=number)
         return condensed[-1] if len(condensed) > len(lost) else None
 
+    @property
+    def finished(self) -> bool:
+        """Whether the study has run to its end, and was not taken up again since."""
+        return len(self.all("finished")) > len(self.all("reopened"))
+
+    @property
+    def stops(self) -> list[dict[str, Any]]:
+        """The last note of every rung that its search has ended, unless it went on since."""
+        last = {event["rung"]: event for event in self.all("stopped")}
+        return [
+            event
+            for rung, event in last.items()
+            if self.find("asked", rung=rung, batch=event["batch"]) is None
+        ]
+
     def _write(self, place: int, line: bytes) -> None:
         """Write a line in place of a damaged last one; leave no part of it if that fails."""
         if os.fstat(place).st_size != self._end:

@@ -23,7 +23,7 @@ from moc.study.machine import repeats
 from moc.study.mending import mend_scored
 from moc.study.records import StudyRecord, trial_name
 from moc.study.reporter import Reporter, Silent
-from moc.study.schedule import Clock
+from moc.study.schedule import Clock, goes_on_again
 from moc.study.settings import (
     digest,
     is_written,
@@ -65,7 +65,7 @@ def run_study(
         if mended := refuse_other_settings(config, folder):
             reporter.say(mended)
         ledger = StudyLedger(folder / "study.jsonl")
-        finished = ledger.find("finished") is not None
+        finished = ledger.finished and not goes_on_again(config, ledger)
         for words in mend_scored(config, ledger, folder) if finished else ():
             reporter.say(words)
         if not finished or not is_written(config, folder):
@@ -125,6 +125,8 @@ class _Run:
                 frame=context.frame,
                 protocol=f"{context.describe()} {repeats(context.device)}",
             )
+        if self.ledger.finished:
+            self.ledger.append("reopened")
         clock, rungs = Clock(self.ledger), range(context.rungs)
         self.lanes = [Lane(context, self.ledger, work, rung, clock) for rung in rungs]
 
@@ -134,7 +136,7 @@ class _Run:
             self.context.reporter.say(words)
         jobs = self._together([job for lane in self.lanes for job in lane.advance()])
         if jobs:
-            left = self._left()
+            left = sum(lane.schedule.left for lane in self.lanes)
             title = f"condensing and scoring {left} trials"
             for done in self.work.results(title, jobs, steps=2 * left):
                 for lane in self._lanes_of(done):
@@ -142,17 +144,11 @@ class _Run:
                     self.work.submit(lane.take(done))
                     if lane.finished > before:
                         self._batch_ended(on_batch)
-        for event in self.ledger.all("stopped"):
+        for event in self.ledger.stops:
             self.context.reporter.say(f"{event['why']}.")
         self._require_a_trial()
         Closing(self.context, self.ledger, self.work).all()
         self.ledger.append("finished")
-
-    def _left(self) -> int:
-        """How many trials are neither scored nor failed, nor left out by a stop rule."""
-        ended = len(self.ledger.all("scored")) + len(self.ledger.all("failed"))
-        skipped = sum(lane.schedule.skipped for lane in self.lanes)
-        return self.config.planned_trials - ended - skipped
 
     def _require_a_trial(self) -> None:
         """Refuse to end where every trial has failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from moc.search.front import Frame, hypervolume_history
 from moc.study.config import StudyConfig
@@ -80,23 +81,46 @@ class Schedule:
         self.batches = _batches(config, rung)
 
     @property
-    def skipped(self) -> int:
-        """How many trials there will not be."""
-        event = self._ledger.find("stopped", rung=self._rung)
-        return sum(map(len, self.batches[event["batch"] :])) if event else 0
+    def left(self) -> int:
+        """How many trials are to come: neither scored nor failed, nor left out by a rule."""
+        event = self._stop()
+        numbers = (n for batch in self.batches[: event["batch"] if event else None] for n in batch)
+        found = self._ledger.find
+        return sum(not (found("scored", trial=n) or found("failed", trial=n)) for n in numbers)
+
+    @property
+    def lifted(self) -> bool:
+        """Whether the search was ended by rules that hold no more, and goes on by those of now."""
+        ended = any(event["rung"] == self._rung for event in self._ledger.stops)
+        return ended and self._stop() is None and not self._reason()
 
     def goes_on(self, batch: int) -> bool:
         """Whether there is to be a batch; one that was asked for, or of anchors, always is."""
         place = {"rung": self._rung, "batch": batch}
-        if batch >= len(self.batches) or self._ledger.find("stopped", rung=self._rung):
+        if batch >= len(self.batches):
             return False
         if batch == 0 or self._ledger.find("asked", **place):
             return True
+        if self._stop() is not None:
+            return False
+        if self._config.search.stop.hours is not None:
+            self._clock.note()
         if why := self._reason():
             done, planned = (sum(map(len, some)) for some in (self.batches[:batch], self.batches))
             words = f"The search{self._of()} ended after {done} of {planned} trials: {why}"
-            self._ledger.append("stopped", **place, why=words)
+            self._ledger.append("stopped", **place, why=words, rules=self._rules)
         return not why
+
+    @property
+    def _rules(self) -> dict[str, float | None]:
+        return self._config.search.stop.model_dump(mode="json")
+
+    def _stop(self) -> dict[str, Any] | None:
+        """The note that the search has ended, by the rules of now."""
+        for event in self._ledger.stops:
+            if event["rung"] == self._rung and event.get("rules", self._rules) == self._rules:
+                return event
+        return None
 
     def _of(self) -> str:
         privacy = self._config.privacy
@@ -104,15 +128,23 @@ class Schedule:
 
     def _reason(self) -> str:
         stop = self._config.search.stop
-        if stop.hours is not None:
-            self._clock.note()
         volumes: Sequence[float] = ()
         if stop.gain is not None:
-            trials = [t for t in read_trials(self._ledger) if t.rung_index == self._rung]
+            own = {number for batch in self.batches for number in batch}
+            trials = [trial for trial in read_trials(self._ledger) if trial.number in own]
             values, _ = objective_values([trial.scores for trial in trials], self._objectives)
             volumes = hypervolume_history(values, frame=self._frame).tolist()
         clock = self._clock
         return stop.reason(hours=clock.hours, job_hours=clock.job_hours, volumes=volumes)
+
+
+def goes_on_again(config: StudyConfig, ledger: StudyLedger) -> bool:
+    """Whether a study that ended by its rules goes on, as these were changed since."""
+    started, clock = ledger.find("started"), Clock(ledger)
+    return started is not None and any(
+        Schedule(config, ledger, rung, frame=started["frame"], clock=clock).lifted
+        for rung in {event["rung"] for event in ledger.stops}
+    )
 
 
 def _batches(config: StudyConfig, rung: int) -> list[list[int]]:

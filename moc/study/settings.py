@@ -13,6 +13,7 @@ from moc.errors import StudyError
 from moc.privacy.disk import sync
 from moc.study.config import StudyConfig
 from moc.study.events import StudyLedger
+from moc.study.stop_rules import StopSettings
 
 FORMAT = 2
 """Version of what a study folder holds: raised by whatever older versions of moc cannot read."""
@@ -46,9 +47,9 @@ def refuse_other_settings(config: StudyConfig, folder: Path) -> str:
     started = ledger.find("started")
     if not path.exists() and not ledger.events:
         return ""
-    settings = placeless(config.model_dump(mode="json"), config)
+    settings = held_to(config.model_dump(mode="json"), config)
     try:
-        known = placeless(read_settings(folder), config)
+        known = held_to(read_settings(folder), config)
     except StudyError:
         if started is None or started.get("settings") != digest(config):
             raise
@@ -65,14 +66,22 @@ def refuse_other_settings(config: StudyConfig, folder: Path) -> str:
     return ""
 
 
-def placeless(settings: dict[str, Any], config: StudyConfig) -> dict[str, Any]:
-    """Settings but for where the data lie: a study is held to their content instead."""
+def held_to(settings: dict[str, Any], config: StudyConfig) -> dict[str, Any]:
+    """Settings that a study is held to: not where the data lie, but their content instead.
+
+    When the search stops may change too, but in a study of several epsilons: whoever changes it
+    may have seen the scores of them all, and the smaller ones may owe nothing to the larger.
+    """
     data = dict(settings["data"])
     for name in ("source", "public_source"):
         source = getattr(config.data, name)
         if source is not None and data.get(name):
             data[name] = {k: v for k, v in data[name].items() if k not in source.places}
-    return {**settings, "data": data}
+    search = dict(settings["search"])
+    stop = search.pop("stop", None)
+    if config.rung_count > 1 and stop not in (None, StopSettings().model_dump(mode="json")):
+        search["stop"] = stop
+    return {**settings, "data": data, "search": search}
 
 
 def is_written(config: StudyConfig, folder: Path) -> bool:
@@ -95,7 +104,7 @@ def write_settings(config: StudyConfig, folder: Path) -> None:
 
 def digest(config: StudyConfig) -> str:
     """Tells settings apart."""
-    settings = placeless(config.model_dump(mode="json"), config)
+    settings = held_to(config.model_dump(mode="json"), config)
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

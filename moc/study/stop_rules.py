@@ -13,7 +13,8 @@ class StopSettings(BaseModel):
     """When the search ends, if that comes before `trials` are done; judged after every batch.
 
     What has begun is always finished, and the front is then closed as ever. A study of several
-    epsilons may not end by the clock: how long the rungs above take tells of them.
+    epsilons may not end by the clock: how long the rungs above take tells of them. In one of a
+    single epsilon or none, rules may change later: raised or lifted, an ended search goes on.
 
     Attributes:
         hours: After so many hours of running; rests between a kill and the next run do not count.

@@ -104,8 +104,8 @@ def read_study(folder: Path) -> StudyRecord:
         protocol=started.get("protocol", ""),
         **_examined(config, ledger),
         confirmations=_confirmations(ledger),
-        stopped=tuple(event["why"] for event in ledger.all("stopped")),
-        complete=ledger.find("finished") is not None,
+        stopped=tuple(event["why"] for event in ledger.stops),
+        complete=ledger.finished,
         **standing(trials, objectives, started.get("frame"), seed=config["seed"]),
     )
 
@@ -205,6 +205,6 @@ def _unexamined(config: Mapping[str, Any], ledger: StudyLedger) -> str:
         return f"the held-out records are private{how}, so that none may be shown to an attack"
     if config["evaluate"]["report_replicates"] == 0:
         return "the study measures nothing on test records (report_replicates = 0)"
-    if ledger.find("finished") is None:
+    if not ledger.finished:
         return "they come at the end of the study"
     return "no set was examined"

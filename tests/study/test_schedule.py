@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import fast_trials
 import pytest
 from ledgers import read_events, write_events
@@ -9,8 +11,11 @@ from tiny import TINY
 
 from moc.errors import StudyError
 from moc.study.config import parse_config
+from moc.study.dial import Dial
 from moc.study.events import StudyLedger
+from moc.study.reporter import Silent
 from moc.study.schedule import Clock, Schedule
+from moc.study.settings import held_to
 from moc.study.store import read_study
 
 OPEN = {**TINY, "name": "stops", "evaluate": fast_trials.TABLES["evaluate"]}
@@ -113,3 +118,87 @@ def test_the_time_of_one_rung_may_not_end_the_search_of_another(rule):
 def test_the_study_in_miniature_runs_to_its_end(tmp_path, dry_runs):
     study = fast_trials.run(tmp_path / "study", stopping(OPEN, trials=2, hours=1e-9))
     assert study.complete
+
+
+def test_rules_that_are_raised_let_an_ended_search_go_on_to_where_it_would_have_come(tmp_path):
+    folder = tmp_path / "study"
+    first = fast_trials.run(folder, stopping(OPEN, trials=6, hours=1e-9))
+    events = read_events(folder)
+    fast_trials.run(folder, stopping(OPEN, trials=6, hours=1e-9))
+    assert read_events(folder) == events, "the same rules end it there, and nothing is done"
+    study = fast_trials.run(folder, stopping(OPEN, trials=6, hours=100.0))
+    whole = fast_trials.run(tmp_path / "whole", stopping(OPEN, trials=6))
+    assert len(first.trials) == 2
+    assert study.complete
+    assert study.stopped == ()
+    assert (study.front, study.hypervolume) == (whole.front, whole.hypervolume)
+    assert [(t.number, t.point, t.scores) for t in study.trials] == [
+        (t.number, t.point, t.scores) for t in whole.trials
+    ]
+
+
+def test_rules_that_change_and_still_hold_start_nothing(tmp_path):
+    folder = tmp_path / "study"
+    fast_trials.run(folder, stopping(OPEN, hours=1e-9))
+    events = read_events(folder)
+    study = fast_trials.run(folder, stopping(OPEN, hours=2e-9))
+    assert study.complete
+    assert read_events(folder) == events
+
+
+def test_a_study_that_is_taken_up_again_is_not_complete_until_it_ends(tmp_path, monkeypatch):
+    folder = tmp_path / "study"
+    fast_trials.run(folder, stopping(OPEN, trials=6, hours=1e-9))
+    with monkeypatch.context() as plant:
+        plant.setattr(fast_trials.Score, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fast_trials.run(folder, stopping(OPEN, trials=6))
+    assert not read_study(folder).complete
+    study = fast_trials.run(folder, stopping(OPEN, trials=6))
+    assert study.complete
+    assert len(study.trials) == 8
+
+
+def test_rules_of_several_epsilons_stay_as_they_were(tmp_path):
+    """Whoever changes them may have seen the scores of all, which the smaller may not."""
+    fast_trials.run(tmp_path / "study", stopping(trials=8, gain=0.9, over=1))
+    with pytest.raises(StudyError, match="with other settings"):
+        fast_trials.run(tmp_path / "study", stopping(trials=8, gain=0.01, over=1))
+
+
+def test_settings_from_before_there_were_rules_are_those_of_none(tmp_path):
+    for tables in (OPEN, fast_trials.TABLES):
+        config = parse_config(tables, where="test")
+        settings = config.model_dump(mode="json")
+        before = {**settings, "search": dict(settings["search"])}
+        del before["search"]["stop"]
+        assert held_to(before, config) == held_to(settings, config)
+
+
+def test_a_point_dialled_after_an_early_end_takes_no_number_of_a_trial_to_come(tmp_path):
+    tables = stopping(OPEN, trials=6, hours=1e-9)
+    study = fast_trials.run(tmp_path / "study", tables)
+    dial, point = Dial(study, Silent()), {"robust_error": 0.37}
+    scores = study.trials[0].scores
+    with pytest.MonkeyPatch.context() as plant:
+        plant.setattr(Dial, "_scores", lambda *_: scores)
+        assert dial.trial(point, 0, epsilon=float("inf")) == 8
+    again = fast_trials.run(tmp_path / "study", stopping(OPEN, trials=6))
+    assert [trial.number for trial in again.trials] == list(range(9))
+    assert again.complete
+
+
+def test_wherever_a_study_is_cut_off_it_ends_at_the_same_trial(tmp_path):
+    tables, folder = stopping(OPEN, gain=0.4, over=4), tmp_path / "study"
+    study = fast_trials.run(folder, tables)
+    events = read_events(folder)
+    (stop,) = [k for k, event in enumerate(events) if event["event"] == "stopped"]
+    for kept in sorted({2, stop // 2, stop - 2, stop - 1, stop, stop + 1, len(events) - 1}):
+        write_events(folder, events[:kept])
+        again = fast_trials.run(folder, tables)
+        assert again.stopped == study.stopped, kept
+        assert [replace(t, seconds=0) for t in again.trials] == [
+            replace(t, seconds=0) for t in study.trials
+        ]
+        twice = fast_trials.doubled(folder)
+        assert [name for name in twice if not name.startswith("baseline ")] == []
