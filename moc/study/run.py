@@ -143,6 +143,7 @@ class _Run:
                     before = lane.finished
                     self.work.submit(lane.take(done))
                     if lane.finished > before:
+                        self.work.spare(2 * lane.schedule.skipped)
                         self._batch_ended(on_batch)
         for event in self.ledger.stops:
             self.context.reporter.say(f"{event['why']}.")

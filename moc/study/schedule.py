@@ -89,6 +89,12 @@ class Schedule:
         return sum(not (found("scored", trial=n) or found("failed", trial=n)) for n in numbers)
 
     @property
+    def skipped(self) -> int:
+        """How many trials there will not be."""
+        event = self._stop()
+        return sum(map(len, self.batches[event["batch"] :])) if event else 0
+
+    @property
     def lifted(self) -> bool:
         """Whether the search was ended by rules that hold no more, and goes on by those of now."""
         ended = any(event["rung"] == self._rung for event in self._ledger.stops)

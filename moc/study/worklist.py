@@ -34,6 +34,7 @@ class Worklist:
         worker = context.worker()
         self._context, self.measures = context, worker.measures
         self._sizes: dict[str, int] = {}
+        self._steps = 0  # of the work in hand
         if where := context.config.executor.elsewhere:
             context.reporter.say(f"Evidence and held-out records are sent to {where}.")
         self._executor = context.config.executor.start(worker)
@@ -65,12 +66,13 @@ class Worklist:
             jobs: To begin with.
             steps: How many jobs there will be, a job on several sets counted for each.
         """
+        self._steps = steps
         self.submit(jobs)
         with self._context.reporter.stage(title) as progress:
             ended, running = 0, dict[str, float]()
 
             def show() -> None:
-                progress(round(_FINE * (ended + sum(running.values()))), _FINE * steps)
+                progress(round(_FINE * (ended + sum(running.values()))), _FINE * self._steps)
 
             def tell(key: str, done: int, total: int) -> None:
                 running[key] = self._sizes[key] * done / max(total, 1)
@@ -83,6 +85,10 @@ class Worklist:
                 ended += done.job.size
                 yield done
                 show()
+
+    def spare(self, steps: int) -> None:
+        """Expect so many jobs less than was said: those of trials that there will not be."""
+        self._steps -= steps
 
     def score(self, name: str, records: str, *, lane: int = 0) -> Score:
         """Measure the stored set of a trial or baseline on `validation` or `test` records."""

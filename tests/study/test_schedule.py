@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import fast_trials
@@ -14,6 +15,7 @@ from moc.study.config import parse_config
 from moc.study.dial import Dial
 from moc.study.events import StudyLedger
 from moc.study.reporter import Silent
+from moc.study.run import run_study
 from moc.study.schedule import Clock, Schedule
 from moc.study.settings import held_to
 from moc.study.store import read_study
@@ -202,3 +204,19 @@ def test_wherever_a_study_is_cut_off_it_ends_at_the_same_trial(tmp_path):
         ]
         twice = fast_trials.doubled(folder)
         assert [name for name in twice if not name.startswith("baseline ")] == []
+
+
+def test_no_more_work_is_announced_than_the_trials_that_there_will_be(tmp_path):
+    told = {}
+
+    class Watched(Silent):
+        @contextmanager
+        def stage(self, title):
+            yield lambda done, total: told.setdefault(title, []).append((done, total))
+
+    config = parse_config(stopping(gain=0.4, over=4), where="test")
+    study = run_study(config, tmp_path / "study", reporter=Watched())
+    (work,) = [pairs for title, pairs in told.items() if title.startswith("condensing and scoring")]
+    assert len(study.stopped) == 2
+    assert work[0][1] == 200 * config.planned_trials
+    assert work[-1][1] == 200 * len(study.trials) < work[0][1]
