@@ -148,7 +148,10 @@ class Lane:
         left = [row for row in rows if not self._ended(row["number"])]
         made = [row for row in left if self._is_stored(row["number"])]
         new = [row for row in left if row not in made]
-        return [*self._making(new), *(self._score(row["number"]) for row in made)]
+        jobs = self._making(new)
+        dialled = (len(job.numbers) for job in jobs if isinstance(job, Dial))
+        self.work.spare(sum(dialled))  # the curve is there: only their scoring is work
+        return [*jobs, *(self._score(row["number"]) for row in made)]
 
     def _is_stored(self, number: int) -> bool:
         """Whether a set was condensed, and is there: one that is lost or damaged is none."""
