@@ -51,7 +51,6 @@ class Lane:
         self.losses, self.space = config.weighed, config.space
         self.measured = [name for name, one in config.objectives.items() if not one.exact]
         self.schedule = Schedule(config, ledger, rung, frame=context.frame, clock=clock)
-        self.batches = self.schedule.batches
         self.replayed = 0
         self.engine = (
             config.search.engine.start(
@@ -114,7 +113,8 @@ class Lane:
 
     def _ask(self) -> list[dict[str, Any]]:
         """The trials of the batch in hand, as asked now or before."""
-        numbers, place = self.batches[self.finished], {"rung": self.rung, "batch": self.finished}
+        numbers = self.schedule.batches[self.finished]
+        place = {"rung": self.rung, "batch": self.finished}
         event = self.ledger.find("asked", **place)
         if event is None:
             points = self._ask_engine(len(numbers)) if self.finished else self._anchors()
@@ -273,14 +273,14 @@ class Lane:
 
     def _normalisation(self) -> Normalisation:
         """(ideal, nadir) from the rung's own anchors."""
-        for number in self.batches[0]:
+        for number in self.schedule.batches[0]:
             if (event := self._event("failed", number)) is not None:
                 raise StudyError(
                     f"{trial_name(number)} is an anchor, whose losses are the scale of all others, "
                     f"and has failed in {event['stage']}: {event['cause']}. Begin a study of "
                     "another name with other settings."
                 )
-        events = [self.ledger.made(number) for number in self.batches[0]]
+        events = [self.ledger.made(number) for number in self.schedule.batches[0]]
         rows = [tuple(event["losses"].values()) for event in events if event is not None]
         return Normalisation.from_anchors(rows)
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moc.search.front import Frame, hypervolume_history
+from moc.search.front import hypervolume_history
 from moc.study.config import StudyConfig
 from moc.study.events import StudyLedger
-from moc.study.standing import objective_values
+from moc.study.standing import box_of, objective_values
 from moc.study.store import read_trials
 
 _TIMED = ("condensed", "curve", "scored")
@@ -74,10 +74,7 @@ class Schedule:
         """
         self._config, self._ledger, self._rung, self._clock = config, ledger, rung, clock
         self._objectives = {k: one for k, one in config.objectives.items() if not one.exact}
-        self._frame = Frame(
-            ideal=tuple(frame[name][0] for name in self._objectives),
-            nadir=tuple(frame[name][1] for name in self._objectives),
-        )
+        self._box = box_of(frame, self._objectives)
         self.batches = _batches(config, rung)
 
     @property
@@ -139,7 +136,7 @@ class Schedule:
             own = {number for batch in self.batches for number in batch}
             trials = [trial for trial in read_trials(self._ledger) if trial.number in own]
             values, _ = objective_values([trial.scores for trial in trials], self._objectives)
-            volumes = hypervolume_history(values, frame=self._frame).tolist()
+            volumes = hypervolume_history(values, frame=self._box).tolist()
         clock = self._clock
         return stop.reason(hours=clock.hours, job_hours=clock.job_hours, volumes=volumes)
 

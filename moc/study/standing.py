@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,12 @@ def objective_values(
     values = [[one.scaled(row[name].mean) for name, one in objectives.items()] for row in scores]
     errors = [[row[name].se for name in objectives] for row in scores]
     return np.array(values, dtype=float).reshape(shape), np.array(errors, float).reshape(shape)
+
+
+def box_of(frame: Mapping[str, Sequence[float]], objectives: Iterable[str]) -> Frame:
+    """The box of hypervolumes over these objectives, from a study's (ideal, nadir) of each."""
+    ideal, nadir = zip(*(frame[name] for name in objectives), strict=True)
+    return Frame(ideal=ideal, nadir=nadir)
 
 
 def replicate_values(
@@ -64,10 +70,7 @@ def standing(
         return {}
     scores = [trial.scores for trial in trials]
     values, errors = objective_values(scores, objectives)
-    box = Frame(
-        ideal=tuple(frame[name][0] for name in objectives),
-        nadir=tuple(frame[name][1] for name in objectives),
-    )
+    box = box_of(frame, objectives)
     replicates = replicate_values(scores, objectives)
     shared = None if replicates is None else _parts_of_networks(replicates)
     chances = probability_nondominated(values, errors, shared, seed=seed)

@@ -37,12 +37,11 @@ SMALL_BENCH += ["--together", "1", "2", "--sets", "1", "--networks", "2", "--epo
 SMALL_BENCH += ["--records", "32"]
 GPU_BENCH = ["--sets", "4", "--networks", "4"]
 SEEDS = (0, 1, 2)
-PRIVATE = ["fashion", "--train", "59900", "--test", "10000", "--epsilons", "1", "--networks", "32"]
-PRIVATE += ["--steps", "2000", "--ages", "10", "20", "40", "80", "160", "320", "640", "1000"]
-PRIVATE += ["--protocol", "standard", "--recipes", "moments", "--variants", "learned"]
-SMALL_PRIVATE = ["digits", "--variants", "learned", "--recipes", "moments", "--epsilons", "1"]
-SMALL_PRIVATE += ["--network", "convnet2-w8", "--networks", "2", "--ages", "2", "4", "--steps", "2"]
-SMALL_PRIVATE += ["--learn-from", "2", "--trained", "1"]
+ROUNDS = ["--variants", "learned", "--recipes", "moments", "--epsilons", "1"]
+PRIVATE = ["fashion", "--train", "59900", "--test", "10000", "--networks", "32", "--steps", "2000"]
+PRIVATE += ["--ages", "10", "20", "40", "80", "160", "320", "640", "1000", "--protocol", "standard"]
+SMALL_PRIVATE = ["digits", "--network", "convnet2-w8", "--networks", "2", "--ages", "2", "4"]
+SMALL_PRIVATE += ["--steps", "2", "--learn-from", "2", "--trained", "1"]
 CURVE = ["--points", "9", "--networks", "2"]
 SMALL_CURVE = ["--points", "2", "--networks", "1", "--steps", "2"]
 
@@ -116,6 +115,7 @@ def _of_seed(seed: int, python: str, *, small: bool) -> Iterator[Slice]:
     command = (*curve, "--seeds", str(seed), *sizes, "--out", "{out}")
     yield Slice(name=f"curve, seed {seed}", command=command)
     private = (python, str(HERE / "private_rounds.py"), *(SMALL_PRIVATE if small else PRIVATE))
+    private = (*private, *ROUNDS)
     for count in (2,) if small else (50, 10):
         sizes = ("--seeds", str(seed), "--per-class", str(count), "--out", "{out}.cells")
         yield Slice(name=f"private {count} a class, seed {seed}", command=(*private, *sizes))

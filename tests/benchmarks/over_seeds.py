@@ -25,7 +25,7 @@ from moc.study.store import read_study
 
 if TYPE_CHECKING:
     from moc.evaluate.scores import Scores
-    from moc.study.records import StudyRecord
+    from moc.study.records import StudyRecord, Trial
 
 SHARES = (25, 50, 75)  # of studies, in percent
 
@@ -34,10 +34,9 @@ def picks(study: StudyRecord) -> dict[str, Scores | None]:
     """Test scores of one study by row of the table."""
     front = [study.trial(number) for number in study.front]
     rows: dict[str, Scores | None] = {}
-    rungs = {trial.rung.epsilon if trial.rung else 0.0 for trial in front}
-    for rung in sorted(rungs, reverse=True):
-        of_rung = [t for t in front if (t.rung.epsilon if t.rung else 0.0) == rung]
-        place = f"epsilon {rung:.3g}" if rung else "open"
+    for rung in sorted({trial.rung_index for trial in front}):
+        of_rung = [trial for trial in front if trial.rung_index == rung]
+        place = place_of(of_rung[0])
         accurate = min(of_rung, key=lambda t: t.scores["error"].mean)
         rows[f"{place}, lowest error"] = accurate.report
         robust = min(of_rung, key=lambda t: t.scores["robust_error"].mean)
@@ -45,13 +44,17 @@ def picks(study: StudyRecord) -> dict[str, Scores | None]:
     return rows | {f"real, {baseline.name}": baseline.report for baseline in study.baselines}
 
 
+def place_of(trial: Trial) -> str:
+    """The rung of a trial, in words."""
+    return f"epsilon {trial.rung.epsilon:.3g}" if trial.rung else "open"
+
+
 def fronts(study: StudyRecord) -> dict[str, np.ndarray]:
     """Test error and robust error (n, 2) of one study's front, by rung."""
     found: dict[str, list[list[float]]] = defaultdict(list)
     for trial in map(study.trial, study.front):
         if trial.report is not None:
-            place = f"epsilon {trial.rung.epsilon:.3g}" if trial.rung else "open"
-            found[place].append([trial.report[k].mean for k in ("error", "robust_error")])
+            found[place_of(trial)].append([trial.report[k].mean for k in ("error", "robust_error")])
     return {place: np.array(values) for place, values in found.items()}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from moc.condense.scalarise import (
@@ -124,12 +124,12 @@ def test_a_rise_of_a_loss_lowers_none_of_these(scalariser, values, weights, whic
 def test_nor_pbi_up_to_the_angle_of_its_ray(values, weights, which, rise, part):
     share = [w / sum(weights) for w in weights]
     ray = ray_of(share)
-    bound = float((ray / (1 - ray**2).sqrt()).min())
+    theta = part * float((ray / (1 - ray**2).sqrt()).min())
+    assume(theta >= 1e-3)
     raised = [value + rise * (k == which) for k, value in enumerate(values)]
     before, after, share = rows(values, raised, share)
-    join = BoundaryIntersection(theta=max(part * bound, 1e-3) * (1 - 1e-9)).join
-    if part * bound >= 1e-3:
-        assert float(join(after, share)) >= float(join(before, share)) - 1e-9
+    join = BoundaryIntersection(theta=theta * (1 - 1e-9)).join
+    assert float(join(after, share)) >= float(join(before, share)) - 1e-9
 
 
 def test_pbi_beyond_it_takes_the_worse_of_two_sets_where_that_is_nearer_to_its_ray():
