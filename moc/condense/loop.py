@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moc.condense.points import Alone, OnCurve, Points
-from moc.condense.pool import Pool
+from moc.condense.pool import Pools
 from moc.condense.scalarise import Normalisation
 from moc.condense.settings import CondenseSettings
 from moc.data.curve import Curve
@@ -172,8 +172,12 @@ class _Batch:
         learned = settings.labels == "learned"
         logits = (_LABEL_SHARPNESS * self.hard).repeat(1, controls, 1, 1)
         self.logits = logits.requires_grad_(learned)
-        pool = settings.pool
-        self.pools = [Pool(evidence.bank, pool, seed=start.seed) for start in starts if pool]
+        seeds = [start.seed for start in starts]
+        self.pools = (
+            Pools(evidence.bank, settings.pool, seeds=seeds, groups=points.groups)
+            if settings.pool
+            else None
+        )
 
     def _start(self, start: Start) -> Tensor:
         """Images (M, *shape) to start from."""
@@ -210,7 +214,8 @@ class _Batch:
                 for now, then in zip(parameters, before, strict=True):
                     self.points.carry(now, then)
                 self.x.clamp_(0.0, 1.0)
-            self._train_pools(views)
+            if self.pools is not None:
+                self.pools.train(views, *self.records())
             yield step
 
     def losses(self, views: range) -> Tensor:
@@ -218,15 +223,23 @@ class _Batch:
         records, labels = self.records()
         parts = []
         for view in views:
-            if self.pools:
-                alone = [
-                    self._under(view, slice(b, b + 1), records, labels, pool.member(view))
-                    for b, pool in enumerate(self.pools)
-                ]
-                parts.append(torch.cat(alone))
+            if self.pools is None:
+                parts.append(self._under(view, self.rungs, records, labels))
             else:
-                parts.append(self._under(view, slice(None), records, labels))
+                parts.append(self._under_pools(view, self.pools, records, labels))
         return torch.stack(parts).mean(0)
+
+    def _under_pools(self, view: int, pools: Pools, records: Tensor, labels: Tensor) -> Tensor:
+        """Every loss of every point under the network that its pool has for this view."""
+        found = []
+        rows = zip(self.rungs, records, labels, pools.members(view), strict=True)
+        for rung, x, y, members in rows:
+            parts = [
+                self._under(view, [rung], x[None, group], y[None, group], member)
+                for group, member in members
+            ]
+            found.append(torch.cat(parts, dim=1))
+        return torch.cat(found)
 
     def records(self) -> tuple[Tensor, Tensor]:
         """Training records (B, n, M, *shape) of the points, and their labels (B, n, M, c)."""
@@ -241,28 +254,17 @@ class _Batch:
     def _under(
         self,
         step: int,
-        sets: slice,
+        rungs: Sequence[int],
         records: Tensor,
         labels: Tensor,
         member: Member | None = None,
     ) -> Tensor:
-        """Every loss of the points of these sets under one network: (sets, n, m)."""
-        rungs = [rung for rung in self.rungs[sets] for _ in range(records.shape[1])]
-        view = self.evidence.view(step, rungs, member=member)
-        encoded = encode(records[sets].flatten(0, 1), labels[sets].flatten(0, 1), view.member)
+        """Every loss of points (b, n, ...) of sets on b rungs under one network: (b, n, m)."""
+        each = [rung for rung in rungs for _ in range(records.shape[1])]
+        view = self.evidence.view(step, each, member=member)
+        encoded = encode(records.flatten(0, 1), labels.flatten(0, 1), view.member)
         found = torch.stack([loss(encoded, view) for loss in self.objectives], dim=1)
         return found.unflatten(0, (-1, records.shape[1]))
-
-    def _train_pools(self, steps: range) -> None:
-        """Train every pool on one point of its set or curve, the next in turn."""
-        if not self.pools:
-            return
-        with torch.no_grad():
-            records, labels = self.records()
-        for pool, x, y in zip(self.pools, records, labels, strict=True):
-            for step in steps:
-                place = step % len(x)
-                pool.train(step, x[place], y[place])
 
     def sets(self) -> list[Condensed]:
         """The B finished sets."""

@@ -24,9 +24,12 @@ class Points(ABC):
 
     Attributes:
         controls: The number of control sets P.
+        groups: The points as parts of 0 .. n, each of which has a pool of networks of its own where
+            networks grow up on what is condensed.
     """
 
     controls: int
+    groups: tuple[slice, ...]
 
     @abstractmethod
     def draw(self, step: int) -> None:
@@ -53,7 +56,7 @@ class Points(ABC):
 class Alone(Points):
     """One point, which is a set by itself, under weights of its own."""
 
-    controls = 1
+    controls, groups = 1, (slice(0, 1),)
 
     def __init__(
         self, *, weights: Tensor, frame: Normalisation | None, scalariser: Scalariser
@@ -88,7 +91,8 @@ class OnCurve(Points):
 
     The set of a corner is moved by its own loss alone, and so becomes the very set that would be
     condensed for that loss by itself: nothing pulls the ends of the front in, which is what other
-    models of whole fronts suffer from (COSMOS, arXiv 2103.13392). The other control sets go along
+    models of whole fronts suffer from (COSMOS, arXiv 2103.13392). Where networks grow up, those of
+    a corner grow up on its set alone, for the same reason. The other control sets go along
     with the flat simplex between the corners, and points between them move them away from it: what
     is learned is how a front bends. Losses of these points are normalised by running averages at
     the corners, and joined by their weights.
@@ -107,6 +111,7 @@ class OnCurve(Points):
         self._flat = torch.tensor(exponents(losses, settings.degree), device=device)
         self._flat = self._flat / settings.degree
         self._is_corner = (self._flat == 1).any(1)
+        self.groups = (*(slice(k, k + 1) for k in range(losses)), slice(losses, None))
         self._generator = torch.Generator().manual_seed(0)
         self._sums, self._mass = torch.zeros((), device=device), 0.0
         self.draw(0)

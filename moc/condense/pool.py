@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,3 +76,41 @@ class Pool:
         member = self._bank.fresh(self._next)
         self._next += 1
         return _Growing(member=member, trainer=Trainer(member.network, _SGD), left=left)
+
+
+class Pools:
+    """The pools of B sets or curves, one for each group of the points of every one."""
+
+    def __init__(
+        self, bank: Bank, settings: PoolSettings, *, seeds: Sequence[int], groups: Sequence[slice]
+    ) -> None:
+        """Fill them; those of one set or curve are alike until they are trained.
+
+        Args:
+            bank: Gives their networks.
+            settings: Of every pool.
+            seeds: Public seed of each of the B sets or curves.
+            groups: The points as parts of 0 .. n.
+        """
+        self._own = [
+            [(group, Pool(bank, settings, seed=seed)) for group in groups] for seed in seeds
+        ]
+
+    def members(self, step: int) -> list[list[tuple[slice, Member]]]:
+        """For each set or curve, its groups with the network that each has in this step."""
+        return [[(group, pool.member(step)) for group, pool in own] for own in self._own]
+
+    def train(self, steps: Iterable[int], records: Tensor, labels: Tensor) -> None:
+        """Train every pool on a point of its group, the next in turn.
+
+        Args:
+            steps: The steps that it was used in.
+            records: Of all points (B, n, M, *shape).
+            labels: Their distributions (B, n, M, c).
+        """
+        for own, x, y in zip(self._own, records, labels, strict=True):
+            for group, pool in own:
+                shown, targets = x[group].detach(), y[group].detach()
+                for step in steps:
+                    place = step % len(shown)
+                    pool.train(step, shown[place], targets[place])

@@ -65,10 +65,11 @@ def test_points_are_of_the_size_and_labels_that_were_asked_for(samples, losses, 
     assert bool((one.labels.amax(1) == 1).all()) == (labels == "hard")
 
 
+@pytest.mark.parametrize("pool", [None, PoolSettings(size=2, age=6)], ids=["random", "pool"])
 @pytest.mark.parametrize("labels", ["hard", "learned"])
-def test_ends_are_the_sets_that_are_condensed_for_one_loss(samples, losses, labels):
-    """Nothing pulls them in, whatever is between."""
-    settings = CondenseSettings(images_per_class=2, steps=8, lr=0.02, labels=labels)
+def test_ends_are_the_sets_that_are_condensed_for_one_loss(samples, losses, labels, pool):
+    """Nothing pulls them in, whatever is between; nor do networks grow up on anything else."""
+    settings = CondenseSettings(images_per_class=2, steps=8, lr=0.02, labels=labels, pool=pool)
     run = {"evidence": samples, "settings": settings}
     (curve,) = condense_curves([Start(seed=3)], losses=losses, **run)
     for r in (0.0, 1.0):
