@@ -54,9 +54,11 @@ class CondenseSettings(BaseModel):
         labels: `hard`, or `learned` together with the images (as many more floats as classes).
         decoder: Training images in each stored one, and their copies. The set is condensed
             without the copies.
-        pool: Networks that grow up on each set; none for random ones. Needs records.
+        pool: Networks that grow up on each set, and on each corner of a curve and what is between
+            them; none for random ones. Needs records.
         compute: What networks compute in meanwhile: `bfloat16` is up to twice as fast where the
-            processor knows it. What is drawn from T, and all scores, stay in `float32`.
+            processor knows it, and many times slower where it does not, of which a study warns.
+            What is drawn from T, and all scores, stay in `float32`.
         scalariser: Joins the losses.
         front: `curve`: all sets of a rung as one curve, whose every point is a set; `apart`: each
             set by itself.

@@ -42,6 +42,7 @@ from moc.privacy.shards import Workers
 from moc.study.config import StudyConfig
 from moc.study.division import describe_parts, parts_of, public_parts
 from moc.study.jobs import Recipe, WorkerContext
+from moc.study.machine import slow_compute
 from moc.study.passes import workers_for
 from moc.study.reporter import Reporter
 from moc.study.rounds import draw_rounds
@@ -157,6 +158,8 @@ class StudyContext:
         parts = parts_of(config)
         ledger = ledger_of(config, folder / "privacy.jsonl", parts)
         reporter.say(describe_parts(config, parts))
+        if warning := slow_compute(config.condense.compute, device_of(config)):
+            reporter.say(warning)
         context = cls(config, ledger, folder=folder, reporter=reporter)
         context.rehearse()
         return context
