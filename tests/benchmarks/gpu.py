@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,10 @@ def slices(device: str) -> list[Slice]:
         bench = (python, str(HERE / "bench.py"), "--rows", name, "--device", device)
         command = (*bench, *(SMALL_BENCH if small else GPU_BENCH), "--out", "{out}")
         found.append(Slice(name=f"bench {name}", command=command, timed=True))
-    for kind in standard_rows.KINDS:
-        row = (python, rows, kind, "--device", device, *(("--small",) if small else ()))
-        found.append(Slice(name=f"standard {kind}", command=(*row, "--out", "{out}")))
+    for seed, kind in product(SEEDS[:1] if small else SEEDS, standard_rows.KINDS):
+        row = (python, rows, kind, "--seed", str(seed), "--device", device)
+        command = (*row, *(("--small",) if small else ()), "--out", "{out}")
+        found.append(Slice(name=f"standard {kind}, seed {seed}", command=command))
     for seed in SEEDS[:1] if small else SEEDS:
         found += _of_seed(seed, python, small=small)
     return found

@@ -7,6 +7,7 @@ import sys
 
 import gpu
 import pytest
+import standard_rows
 from gpu import Slice, main
 
 
@@ -62,5 +63,17 @@ def test_the_file_of_another_device_is_left_alone(pieces, tmp_path):
 def test_every_row_and_the_tests_have_a_slice():
     names = [one.name for one in gpu.slices("cuda")]
     assert names[0] == "tests"
-    assert {"bench dm-step", "standard dm-sums"} <= set(names)
+    assert {"bench dm-step", "standard dm-sums, seed 0", "standard m3d, seed 2"} <= set(names)
     assert not any("--small" in one.command for one in gpu.slices("cuda"))
+
+
+@pytest.mark.parametrize("kind", standard_rows.KINDS)
+def test_a_row_runs_in_its_small_form_and_says_what_the_whole_would_cost(kind, tmp_path):
+    out = tmp_path / "row.json"
+    options = [kind, "--small", "--device", "cpu", "--out", str(out)]
+    standard_rows.main(options)
+    assert 0 < json.loads(out.read_text())["error"] < 1
+    standard_rows.main([*options, "--cost"])
+    cost = json.loads(out.read_text())
+    assert cost["seconds to train one network"] > 0
+    assert cost["seconds to make"] > cost["seconds a step"] >= 0
