@@ -6,6 +6,7 @@ index: a place, a label and two digests of each, about 100 bytes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,74 +31,106 @@ class Read(Protocol):
         ...
 
 
-class Files:
-    """Files of records, each of them read whole; the last one that was read is kept.
+class Pieces(ABC):
+    """Records in pieces, each of them read whole; the last one that was read is kept.
 
     Attributes:
-        paths: The files.
         counts: Number of records in each.
     """
 
-    def __init__(self, paths: Sequence[Path], counts: Sequence[int], read: Read) -> None:
+    def __init__(self, counts: Sequence[int], files: Sequence[Path]) -> None:
         """Note what the files are like now: none may change while they are worked on."""
-        self.paths, self.counts, self._read = tuple(p.resolve() for p in paths), tuple(counts), read
-        self._states = [_state(path) for path in paths]
+        self.counts = tuple(counts)
+        self._states = {path: _state(path) for path in files}
         self._last: tuple[int, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process gets: no record."""
         return {**self.__dict__, "_last": None}
 
+    @abstractmethod
+    def name(self, number: int) -> str:
+        """What to call a piece in an error."""
+
+    @abstractmethod
+    def files(self, number: int) -> Sequence[Path]:
+        """Those that a piece lies in."""
+
+    @abstractmethod
+    def _load(self, number: int) -> Tensor:
+        """The records of a piece, from its files."""
+
     def read(self, number: int) -> Tensor:
-        """The records of a file.
+        """The records of a piece.
 
         Raises:
             DataError: If it is not as it was.
         """
         if self._last is None or self._last[0] != number:
             self._last = None  # before the next one is there
-            path = self.paths[number]
-            if (
-                _state(path) != self._states[number]
-                or len(x := self._read(path)) != self.counts[number]
-            ):
-                raise DataError(f"{path} has changed since its records were counted: begin again.")
+            for path in self.files(number):
+                if _state(path) != self._states[path]:
+                    raise _changed(str(path))
+            x = self._load(number)
+            if len(x) != self.counts[number]:
+                raise _changed(self.name(number))
             self._last = (number, x)
         return self._last[1]
 
     def rows(self, places: Tensor, like: Tensor) -> Tensor:
         """Records (n, *shape) at these places among all, in this order."""
         ends = torch.tensor(self.counts).cumsum(0)
-        files = torch.bucketize(places, ends, right=True)
+        pieces = torch.bucketize(places, ends, right=True)
         x = like.new_empty(len(places), *like.shape[1:])
-        for number in files.unique().tolist():
-            here = files == number
+        for number in pieces.unique().tolist():
+            here = pieces == number
             x[here] = self.read(number)[places[here] - int(ends[number] - self.counts[number])]
         return x
+
+
+class Files(Pieces):
+    """Files of records, each of them a piece."""
+
+    def __init__(self, paths: Sequence[Path], counts: Sequence[int], read: Read) -> None:
+        """Read them by `read`."""
+        self._paths, self._read = tuple(path.resolve() for path in paths), read
+        super().__init__(counts, self._paths)
+
+    @override
+    def name(self, number: int) -> str:
+        return str(self._paths[number])
+
+    @override
+    def files(self, number: int) -> Sequence[Path]:
+        return (self._paths[number],)
+
+    @override
+    def _load(self, number: int) -> Tensor:
+        return self._read(self._paths[number])
 
 
 class Streamed(Records):
     """Records of which only an index is in memory."""
 
     streamed: ClassVar[bool] = True
-    files: Files
+    pieces: Pieces
     like: Tensor
     memory: int
     index: _Index
 
     def __init__(
-        self, files: Files, *, like: Tensor, y: Tensor, memory: int, index: _Index
+        self, pieces: Pieces, *, like: Tensor, y: Tensor, memory: int, index: _Index
     ) -> None:
         """Know where records are.
 
         Args:
-            files: That hold them.
+            pieces: That hold them.
             like: None of them (0, *shape), for shape and type.
             y: Labels (n,), int64.
             memory: Bytes up to which a part is loaded.
             index: Places and digests.
         """
-        fields = {"files": files, "like": like, "y": y, "memory": memory, "index": index}
+        fields = {"pieces": pieces, "like": like, "y": y, "memory": memory, "index": index}
         self.__dict__.update(fields)
 
     @property
@@ -126,7 +159,7 @@ class Streamed(Records):
 
     @override
     def loaded(self) -> Records:
-        return Records(x=self.files.rows(self.index.places, self.like), y=self.y)
+        return Records(x=self.pieces.rows(self.index.places, self.like), y=self.y)
 
     @override
     def sent(self) -> Streamed:
@@ -149,12 +182,12 @@ class _Index:
         return _Index(self.places[index], self.labelled[rows], self.plain[rows])
 
 
-def stream(info: DataInfo, files: Files, y: Tensor, *, memory: int) -> RealData:
-    """Check records file by file, and seal them: loaded, or streamed if they are more than that.
+def stream(info: DataInfo, pieces: Pieces, y: Tensor, *, memory: int) -> RealData:
+    """Check records piece by piece, and seal them: loaded, or streamed if they are more than that.
 
     Args:
         info: What is declared public about them.
-        files: That hold them.
+        pieces: That hold them.
         y: Labels of all, in their order.
         memory: Bytes up to which they, or a part of them, are loaded.
 
@@ -163,12 +196,12 @@ def stream(info: DataInfo, files: Files, y: Tensor, *, memory: int) -> RealData:
     """
     labelled, plain, start, like = list[bytes](), list[bytes](), 0, torch.empty(0)
     brightest = 0
-    for number, count in enumerate(files.counts):
-        x, own = files.read(number), y[start : start + count]
+    for number, count in enumerate(pieces.counts):
+        x, own = pieces.read(number), y[start : start + count]
         like = x[:0].clone() if number == 0 else like
         if x.dtype != like.dtype:
             raise DataError(
-                f"{files.paths[number]}: {like.dtype} records as in {files.paths[0].name} "
+                f"{pieces.name(number)}: {like.dtype} records as in {Path(pieces.name(0)).name} "
                 f"expected, found {x.dtype}."
             )
         check(replace(info, count=count), x, own)
@@ -178,11 +211,15 @@ def stream(info: DataInfo, files: Files, y: Tensor, *, memory: int) -> RealData:
         plain.append(b"".join(part.digests(labelled=False)))
         start += count
     if like.dtype == torch.uint8:
-        require_bright(brightest, where=str(files.paths[0].parent))
+        require_bright(brightest, where=info.name)
     digests = [np.frombuffer(b"".join(one), np.uint8).reshape(-1, 32) for one in (labelled, plain)]
     index = _Index(torch.arange(len(y)), *digests)
-    records = Streamed(files, like=like, y=y, memory=memory, index=index)
+    records = Streamed(pieces, like=like, y=y, memory=memory, index=index)
     return sealed(info, records.divided(index.places))
+
+
+def _changed(what: str) -> DataError:
+    return DataError(f"{what} has changed since its records were counted: begin again.")
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from privacy.private_tools import moments, real
 
 from moc.audit.inspect import guess, inspect
 from moc.data import SOURCES
@@ -144,3 +148,49 @@ def test_without_the_package_a_sentence_says_what_to_type(tmp_path, monkeypatch)
 def test_one_place_is_named(table):
     with pytest.raises(StudyError, match="either path, of a folder, or name, on the Hub"):
         source(**table)
+
+
+def big(datasets, folder, *, arrays):
+    """2,300 records in several files, as pictures or as arrays of float."""
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, (2300, 5, 6), dtype=np.uint8)
+    features = datasets.Features(
+        x=datasets.Array2D((5, 6), "float32") if arrays else datasets.Image(),
+        y=datasets.ClassLabel(names=["a", "b", "c"]),
+    )
+    held = list((x / 255).astype(np.float32)) if arrays else [Image.fromarray(one) for one in x]
+    table = {"x": held, "y": (np.arange(2300) % 3).tolist()}
+    made = datasets.Dataset.from_dict(table, features=features)
+    datasets.DatasetDict(train=made).save_to_disk(folder, num_shards={"train": 4})
+    return folder
+
+
+@pytest.mark.parametrize("arrays", [False, True], ids=["pictures", "arrays"])
+def test_a_split_of_more_than_memory_stays_in_its_files_and_is_the_same(datasets, tmp_path, arrays):
+    path = big(datasets, tmp_path / "big", arrays=arrays)
+    here = source(path=path, column="x", label="y").load()
+    there = source(path=path, column="x", label="y", memory=1e-7).load()
+    assert here.info == there.info
+    assert here.fingerprint() == there.fingerprint()
+    collection = real(here.info, statistics=moments())
+    for one, other in zip(
+        here.split([300, 2000], seed=1), there.split([300, 2000], seed=1), strict=True
+    ):
+        expected = collection.sums(unseal(one)).flat()
+        assert torch.equal(collection.sums(unseal(other)).flat(), expected)
+        sent = pickle.dumps(unseal(other))
+        assert unseal(one).x[0].numpy().tobytes() not in sent
+        assert torch.equal(collection.sums(pickle.loads(sent)).flat(), expected)
+    with pytest.raises(DataError, match="These 2000 records are streamed"):
+        _ = unseal(there.split([300, 2000], seed=1)[1]).x
+
+
+def test_files_that_changed_meanwhile_are_noticed(datasets, tmp_path):
+    path = big(datasets, tmp_path / "big", arrays=True)
+    data = source(path=path, column="x", label="y", memory=1e-7).load()
+    collection = real(data.info, statistics=moments())
+    collection.sums(unseal(data))
+    file = next((path / "train").glob("*.arrow"))
+    os.utime(file, ns=(0, 0))
+    with pytest.raises(DataError, match=r"arrow has changed since its records were counted"):
+        collection.sums(unseal(data))

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 from typing_extensions import override
 
-from moc.data.arrays import scaled, to_real
+from moc.data.arrays import scaled, to_real, to_records
+from moc.data.declared import DataInfo
 from moc.data.labels import class_labels
 from moc.data.sources.base import Section, Source, UserPath
 from moc.data.sources.folder import check_alike, pixels_of, rule_for
+from moc.data.streamed import Pieces, stream
 from moc.data.vault import RealData
 from moc.errors import DataError
 
 _ON_DISK = ("dataset_dict.json", "dataset_info.json")
 _SECTIONS: tuple[Section, ...] = ("train", "validation", "test")
+_PIECE = 1000  # records of a streamed split that are read at once
 
 
 class HuggingFace(Source):
     """A Hugging Face data set with splits `train`, and perhaps `validation` and `test`.
 
     Read by `datasets.load_from_disk`, or by `datasets.load_dataset`, which fetches what it lacks.
-    Needs `pip install 'moc-condensation[hf]'`.
+    Needs `pip install 'moc-condensation[hf]'`. A split of more than `memory` stays in its files and
+    is read whenever it is summed, which gives the same sums; what needs single records of it is
+    refused.
 
     Attributes:
         path: The folder that `save_to_disk` wrote.
@@ -36,6 +44,7 @@ class HuggingFace(Source):
         size: Pixels a side, as for `folder`.
         colours: `grey` or `rgb`, likewise.
         range: Values of arrays that stand for 0 and 1, as for `npz`.
+        memory: Gibibytes up to which a split, or a part of it, is loaded.
     """
 
     kind: Literal["huggingface"] = "huggingface"
@@ -47,6 +56,7 @@ class HuggingFace(Source):
     size: int | None = Field(default=None, gt=0)
     colours: Literal["grey", "rgb"] | None = None
     range: tuple[float, float] | None = None
+    memory: float = Field(default=4.0, ge=0)
 
     @model_validator(mode="after")
     def _one_place(self) -> HuggingFace:
@@ -103,12 +113,26 @@ class HuggingFace(Source):
             where=self._where,
             classes=classes or tuple(getattr(features[label], "names", ())) or None,
         )
-        x = self._records(splits[section].select_columns([column]), column)
-        title = (self.path or Path(self.name or "")).name
-        return to_real(title, x, numbered[held.index(section)], classes=classes)
+        split, y = splits[section].select_columns([column]), numbered[held.index(section)]
+        title, memory = (self.path or Path(self.name or "")).name, int(self.memory * 2**30)
+        one = self.arrays(split.select(range(1)), column) if len(split) else np.empty(0)
+        if one.nbytes * len(split) <= memory:
+            return to_real(title, self.arrays(split, column), y, classes=classes)
+        shape = tuple(to_records(one, where=self._where, whole=False).shape[1:])
+        channels = shape[0] if len(shape) == 3 else 1
+        info = DataInfo(
+            name=title,
+            shape=shape,
+            classes=classes,
+            count=len(split),
+            mean=(0.5,) * channels,
+            std=(0.5,) * channels,
+        )
+        pieces = _Rows(split, self, column)
+        return stream(info, pieces, torch.from_numpy(y).long(), memory=memory)
 
-    def _records(self, split: Any, column: str) -> np.ndarray:  # noqa: ANN401
-        """Images (n, H, W) or (n, H, W, 3), or arrays as they are."""
+    def arrays(self, split: Any, column: str, first: int = 0) -> np.ndarray:  # noqa: ANN401
+        """Images (n, H, W) or (n, H, W, 3), or arrays as they are; errors count from `first`."""
         where = f"{self._where}: {column!r}"
         if type(split.features[column]).__name__ != "Image":
             try:
@@ -118,7 +142,7 @@ class HuggingFace(Source):
             except (ValueError, TypeError) as error:
                 raise DataError(f"{where}: arrays of one shape expected.") from error
         found: list[np.ndarray] = []
-        for number, row in enumerate(split):
+        for number, row in enumerate(split, first):
             one = f"{where}, record {number}"
             found.append(pixels_of(row[column], one, size=self.size, colours=self.colours))
             check_alike(found[0], found[-1], one)
@@ -145,6 +169,32 @@ class HuggingFace(Source):
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{self._where} cannot be read as a data set: {why}") from error
         return dict(found) if isinstance(found, dict) else {"train": found}
+
+
+class _Rows(Pieces):
+    """A split in pieces of so many rows, in the files that hold all of it."""
+
+    def __init__(self, split: Any, source: HuggingFace, column: str) -> None:  # noqa: ANN401
+        """Read rows of a split that has this column alone."""
+        self._split, self._source, self._column = split, source, column
+        self._files = [Path(one["filename"]) for one in split.cache_files]
+        starts = range(0, len(split), _PIECE)
+        super().__init__([min(_PIECE, len(split) - start) for start in starts], self._files)
+
+    @override
+    def name(self, number: int) -> str:
+        return f"{self._source.path or self._source.name}, records from {number * _PIECE}"
+
+    @override
+    def files(self, number: int) -> Sequence[Path]:
+        return self._files
+
+    @override
+    def _load(self, number: int) -> Tensor:
+        start = number * _PIECE
+        rows = self._split.select(range(start, start + self.counts[number]))
+        x = self._source.arrays(rows, self._column, start)
+        return to_records(x, where=self.name(number), whole=False)
 
 
 def _only(features: Any, kind: str) -> str | None:  # noqa: ANN401
