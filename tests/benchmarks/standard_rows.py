@@ -131,11 +131,10 @@ def _cost(options: argparse.Namespace) -> dict[str, Any]:
         _timed(options, count) for count in (1, 1, 1 + FEW)
     )
     step = max(third - second, 0.0) / FEW if steps else 0.0
-    protocol = _protocol(options)
-    short = protocol.model_copy(update={"epochs": EPOCHS})
-    training = short.resolve(synthetic.info, Threat(eps=0.1))
+    training = _protocol(options).resolve(synthetic.info, Threat(eps=0.1))
+    short = training.model_copy(update={"epochs": EPOCHS})
     start = clock(options.device)
-    Trained(synthetic, seeds=[0], device=options.device).by(training)
+    Trained(synthetic, seeds=[0], device=options.device).by(short)
     epoch = (clock(options.device) - start) / EPOCHS
     return {
         "kind": options.kind,
@@ -143,7 +142,7 @@ def _cost(options: argparse.Namespace) -> dict[str, Any]:
         "seconds a step": step,
         "steps": steps,
         "seconds to make": first + step * max(steps - 1, 0),
-        "seconds to train one network": epoch * protocol.epochs,
+        "seconds to train one network": epoch * training.epochs,
         "networks": options.networks,
     }
 
