@@ -453,7 +453,7 @@ def _show(record: StudyRecord) -> None:
     volume = f"Hypervolume (share of the study's fixed frame): {volume_words(record)}"
     checks = volume_checks(record)
     console.print(f"{volume}; {checks}" if checks else volume, highlight=False)
-    for words in record.stopped:
+    for words in record.stopped.values():
         console.print(f"{words}.", highlight=False)
     for one in record.failed:
         words = f"Failed: {trial_name(one.number)}, in {one.stage}: {one.cause}."

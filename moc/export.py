@@ -218,6 +218,7 @@ def _card(study: StudyRecord, trial: Trial, synthetic: SyntheticSet, path: Path)
         "moc": __version__,
         "study": study.name,
         "complete": study.complete,
+        "stopped": study.stopped.get(trial.rung_index, ""),
         "trial": trial.name,
         "on_front": trial.number in study.front,
         "p_nondominated": study.p_nondominated.get(trial.number),

@@ -108,6 +108,17 @@ def test_the_card_says_whether_its_own_set_passed_and_how_it_bears_larger_attack
         assert ("| eps | 0 | 0.05 | 0.1 |" in readme) == (passed is not None)
 
 
+def test_the_card_says_why_the_search_of_its_own_rung_ended(study, tmp_path):
+    number = study.front[0]
+    own = study.trial(number).rung_index
+    ended = {own: "The search here ended early", own + 1: "The search elsewhere ended early"}
+    folder = export_set(replace(study, stopped=ended), number, tmp_path / "out")
+    assert strict(folder / "card.json")["stopped"] == "The search here ended early"
+    readme = (folder / "README.md").read_text()
+    assert "The search here ended early." in readme
+    assert "The search elsewhere" not in readme
+
+
 def test_the_guarantee_is_complete(study, tmp_path):
     number = study.front[-1]
     folder = export_set(study, number, tmp_path / "out")

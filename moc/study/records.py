@@ -201,7 +201,7 @@ class StudyRecord:
         curves: Robustness curves of the front and of the baselines.
         unexamined: Why there are neither, in words; empty if there are.
         confirmations: By trial number, for those that were chosen and confirmed.
-        stopped: Why the search of a rung ended before its trials did, in words.
+        stopped: By rung, why its search ended before its trials did, in words.
         complete: Whether the study has run to its end.
     """
 
@@ -224,7 +224,7 @@ class StudyRecord:
     curves: tuple[RobustnessCurve, ...] = ()
     unexamined: str = ""
     confirmations: dict[int, Confirmation] = field(default_factory=dict)
-    stopped: tuple[str, ...] = ()
+    stopped: dict[int, str] = field(default_factory=dict)
     complete: bool = False
 
     @property

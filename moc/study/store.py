@@ -104,7 +104,7 @@ def read_study(folder: Path) -> StudyRecord:
         protocol=started.get("protocol", ""),
         **_examined(config, ledger),
         confirmations=_confirmations(ledger),
-        stopped=tuple(event["why"] for event in ledger.stops),
+        stopped={event["rung"]: event["why"] for event in ledger.stops},
         complete=ledger.finished,
         **standing(trials, objectives, started.get("frame"), seed=config["seed"]),
     )

@@ -100,7 +100,8 @@ def _choice(card: dict[str, Any]) -> str:
     place = "on the front of its study" if card["on_front"] else "dominated by another set"
     chance = card["p_nondominated"]
     certain = "" if chance is None else f" (probability of being non-dominated: {chance:.2f})"
-    state = "" if card["complete"] else " The study had not run to its end."
+    state = f" {card['stopped']}." if card["stopped"] else ""
+    state += "" if card["complete"] else " The study had not run to its end."
     lines = [f"- {reason}" for reason in card["reasons"]]
     title = "Why this one was chosen:\n\n" if lines else ""
     return f"This set is {place}{certain}.{state}\n\n{title}" + "\n".join(lines)

@@ -90,7 +90,7 @@ def _part(name: str) -> str:
 
 def _lead(study: StudyRecord) -> str:
     state = "" if study.complete else " The study has not run to its end yet."
-    state += "".join(f" {words}." for words in study.stopped)
+    state += "".join(f" {words}." for words in study.stopped.values())
     words = [one.words for one in study.objectives.values()]
     between = f"{', '.join(words[:-1])} and {words[-1]}"
     return html.escape(

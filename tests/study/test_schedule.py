@@ -50,7 +50,7 @@ def test_a_rung_ends_by_its_own_trials_alone(tmp_path):
     """Whether the last trial of the rung above gains nothing or all, the one below ends there."""
     tables = stopping(gain=0.4, over=4)
     study = fast_trials.run(tmp_path / "study", tables)
-    (below,) = [words for words in study.stopped if "epsilon 2" in words]
+    (below,) = [words for words in study.stopped.values() if "epsilon 2" in words]
     events = read_events(tmp_path / "study")
     asked = [e for e in events if e["event"] == "asked"]
     above = {row["number"] for e in asked if e["rung"] == 0 for row in e["trials"]}
@@ -79,7 +79,7 @@ def test_no_trial_is_left_out_for_a_rule_that_never_holds(tmp_path):
     tables = stopping(trials=8, gain=0.01, over=30)
     study = fast_trials.run(tmp_path / "study", tables)
     assert len(study.trials) == parse_config(tables, where="test").planned_trials
-    assert study.stopped == ()
+    assert study.stopped == {}
 
 
 def test_hours_of_running_count_over_all_runs(tmp_path, monkeypatch):
@@ -102,7 +102,7 @@ def test_a_study_ends_after_its_hours_and_not_before_its_anchors(tmp_path):
     study = fast_trials.run(tmp_path / "study", stopping(OPEN, hours=1e-9))
     assert study.complete
     assert [trial.kind for trial in study.trials] == ["anchor", "anchor"]
-    assert study.stopped == ("The search ended after 2 of 42 trials: it ran for 1e-09 hours",)
+    assert study.stopped == {0: "The search ended after 2 of 42 trials: it ran for 1e-09 hours"}
 
 
 def test_a_study_ends_after_the_hours_of_its_jobs(tmp_path):
@@ -132,7 +132,7 @@ def test_rules_that_are_raised_let_an_ended_search_go_on_to_where_it_would_have_
     whole = fast_trials.run(tmp_path / "whole", stopping(OPEN, trials=6))
     assert len(first.trials) == 2
     assert study.complete
-    assert study.stopped == ()
+    assert study.stopped == {}
     assert (study.front, study.hypervolume) == (whole.front, whole.hypervolume)
     assert [(t.number, t.point, t.scores) for t in study.trials] == [
         (t.number, t.point, t.scores) for t in whole.trials
