@@ -38,11 +38,22 @@ SMALL_BENCH += ["--together", "1", "2", "--sets", "1", "--networks", "2", "--epo
 SMALL_BENCH += ["--records", "32"]
 GPU_BENCH = ["--sets", "4", "--networks", "4"]
 SEEDS = (0, 1, 2)
-ROUNDS = ["--variants", "learned", "--recipes", "moments", "--epsilons", "1"]
+BY_MEANS = ["--recipes", "moments", "--variants"]
+BY_POOL = ["--proxy", "200", "--condense-steps", "2000", "--seen-under", "convnet3-w128"]
+BY_POOL += ["--recipes", "pool", "--variants", "learned"]
+ROUNDS = {
+    "private 50 a class": [*BY_MEANS, "learned", "--per-class", "50"],
+    "private 10 a class": [*BY_MEANS, "learned"],
+    "private 10 a class, three rounds": [*BY_MEANS, "three", "--share", "0.34"],
+    "private 10 a class, pool": BY_POOL,
+}
 PRIVATE = ["fashion", "--train", "59900", "--test", "10000", "--networks", "32", "--steps", "2000"]
+PRIVATE += ["--epsilons", "1"]
 PRIVATE += ["--ages", "10", "20", "40", "80", "160", "320", "640", "1000", "--protocol", "standard"]
 SMALL_PRIVATE = ["digits", "--network", "convnet2-w8", "--networks", "2", "--ages", "2", "4"]
-SMALL_PRIVATE += ["--steps", "2", "--learn-from", "2", "--trained", "1"]
+SMALL_PRIVATE += ["--steps", "2", "--learn-from", "2", "--trained", "1", "--epsilons", "1"]
+SMALL_SIZES = ["--per-class", "2", "--proxy", "3", "--condense-steps", "2"]
+SMALL_SIZES += ["--seen-under", "convnet2-w8"]
 CURVE = ["--points", "9", "--networks", "2"]
 SMALL_CURVE = ["--points", "2", "--networks", "1", "--steps", "2"]
 
@@ -117,10 +128,10 @@ def _of_seed(seed: int, python: str, *, small: bool) -> Iterator[Slice]:
     command = (*curve, "--seeds", str(seed), *sizes, "--out", "{out}")
     yield Slice(name=f"curve, seed {seed}", command=command)
     private = (python, str(HERE / "private_rounds.py"), *(SMALL_PRIVATE if small else PRIVATE))
-    private = (*private, *ROUNDS)
-    for count in (2,) if small else (50, 10):
-        sizes = ("--seeds", str(seed), "--per-class", str(count), "--out", "{out}.cells")
-        yield Slice(name=f"private {count} a class, seed {seed}", command=(*private, *sizes))
+    for name, asked in ROUNDS.items():
+        own = (*asked, *(SMALL_SIZES if small else ()))
+        command = (*private, *own, "--seeds", str(seed), "--out", "{out}.cells")
+        yield Slice(name=f"{name}, seed {seed}", command=command)
 
 
 def _run_all(

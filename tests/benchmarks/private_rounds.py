@@ -1,12 +1,15 @@
-"""Private sets by one round and by two, the second under networks that learned from the first.
+"""Private sets by one round and by more, those after the first under networks that learned.
 
     python tests/benchmarks/private_rounds.py digits --seeds 0 1 2
 
 Every variant draws a release of its own for the whole budget, by the code that draws it in a
-study, and makes of each rung a proxy, and of the proxy a set by ridge risk (`proxy`), or a set by
-feature means (`moments`). Networks are trained on each set; their test error is in percent, mean
-and standard deviation over the seeds, which redraw split, noise, networks and starts. Nothing is
-chosen. Finished cells are lines of OUT/cells.jsonl, which a second run reads.
+study: `one` round, two of `random` networks, or two or `three` of which the later ones are under
+networks that were trained on a set of those before (`learned`, `three`). Of each rung a set is made
+by feature means (`moments`); or a proxy, and of the proxy a set by ridge risk under random networks
+(`proxy`) or under networks that learn from the set, as in FRePo (`pool`). Networks are trained on
+each set; their test error is in percent, mean and standard deviation over the seeds, which redraw
+split, noise, networks and starts. Nothing is chosen. Finished cells are lines of OUT/cells.jsonl,
+which a second run reads.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 import torch
 
-from moc.condense import CondenseSettings, Task, condense
+from moc.condense import CondenseSettings, PoolSettings, Task, condense
 from moc.discrepancies.base import Generalization
 from moc.discrepancies.feature_mean import FeatureMean
 from moc.discrepancies.ridge import RidgeRisk
@@ -47,21 +50,26 @@ DATA: dict[str, dict[str, Any]] = {
 }
 
 
+VARIANTS = ["one", "random", "learned", "three"]
+RECIPES = ["moments", "proxy", "pool"]
+
+
 def rounds(variant: str, options: argparse.Namespace, network: str) -> list[dict[str, Any]]:
     """The `[[rounds]]` of a variant: `one`, `random` (two of random networks) or `learned`."""
-    count, share = options.networks, options.share
-    augmented = options.data != "digits"
-    first = {"networks": [network], "count": count, "augmentation": augmented}
+    count = options.networks
+    first = {"networks": [network], "count": count, "augmentation": options.data != "digits"}
     if variant == "one":
         return [first]
-    second: dict[str, Any] = {**first, "share": 1 - share, "count": options.second or count}
-    if variant == "learned":
+    later = 2 if variant == "three" else 1
+    share = (1 - options.share) / later
+    second: dict[str, Any] = {**first, "share": share, "count": options.second or count}
+    if variant != "random":
         second["learned"] = {
             "images_per_class": options.learn_from,
             "steps": options.steps,
             "ages": options.ages,
         }
-    return [{**first, "share": share}, second]
+    return [{**first, "share": options.share}, *[second] * later]
 
 
 def config_of(variant: str, options: argparse.Namespace, seed: int) -> StudyConfig:
@@ -83,7 +91,7 @@ def config_of(variant: str, options: argparse.Namespace, seed: int) -> StudyConf
                 "images_per_class": options.proxy,
                 "steps": options.steps,
                 "lr": 0.05,
-                "networks": [chosen["network"]],
+                "networks": [options.seen_under or chosen["network"]],
             },
             "objectives": {"error": {"discrepancy": "ridge-risk"}, "epsilon": {}},
             "condense": {"images_per_class": options.per_class, "steps": 10},
@@ -101,7 +109,7 @@ def measure(variant: str, options: argparse.Namespace, seed: int) -> dict[str, d
     with tempfile.TemporaryDirectory() as place:
         context = StudyContext(config, ledger, folder=Path(place), reporter=Silent())
         moments = context.moments()
-        proxies = context.evidence if "proxy" in options.recipes else moments
+        proxies = context.evidence if {"proxy", "pool"} & set(options.recipes) else moments
     device, info = context.device, ledger.info("train")
     x, y = (part.to(device) for part in reference_records(ledger, "test"))
     training = PROTOCOLS.make(options.protocol).resolve(info, config.threat)
@@ -117,6 +125,7 @@ def measure(variant: str, options: argparse.Namespace, seed: int) -> dict[str, d
                 steps=options.steps * 2 if direct else options.condense_steps,
                 lr=0.05 if direct else 0.02,
                 labels="hard" if direct else "learned",
+                pool=PoolSettings() if recipe == "pool" else None,
             ),
         )
         found[recipe] = {}
@@ -135,14 +144,15 @@ def main() -> None:
     add = parser.add_argument
     add("data", choices=DATA)
     add("--out", type=Path, default=Path("runs/private-rounds"))
-    add("--variants", nargs="+", default=["one", "random", "learned"])
-    add("--recipes", nargs="+", default=["moments", "proxy"])
+    add("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:3])
+    add("--recipes", nargs="+", choices=RECIPES, default=RECIPES[:2])
     add("--epsilons", nargs="+", type=float, default=[8.0, 4.0, 2.0, 1.0])
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--network", help="of the rounds")
+    add("--seen-under", help="network that sets and proxies are compared under, if another")
     add("--networks", type=int, default=64, help="of a round")
-    add("--second", type=int, help="networks of the second round, if others")
-    add("--share", type=float, default=0.5, help="of the first of two rounds")
+    add("--second", type=int, help="networks of later rounds, if others")
+    add("--share", type=float, default=0.5, help="of the first of several rounds")
     add("--ages", nargs="+", type=int, default=[10, 20, 40, 80, 160, 320])
     add("--learn-from", type=int, default=50, help="images a class of the first round's set")
     add("--proxy", type=int, default=50, help="images a class")
