@@ -44,18 +44,34 @@ def to_real(
     if present < 2:
         found = "only one" if present else "no label"
         raise DataError(f"{where}: records of at least two classes expected, found {found}.")
+    info = facts_of(
+        name, records, count=len(records), classes=classes, mean=mean, std=std, mirrored=mirrored
+    )
+    return RealData(info=info, x=records, y=labels)
+
+
+def facts_of(
+    name: str,
+    records: Tensor,
+    *,
+    count: int,
+    classes: tuple[str, ...],
+    mean: float = 0.5,
+    std: float = 0.5,
+    mirrored: bool = False,
+) -> DataInfo:
+    """Public facts about `count` records of the shape of these (n, *shape); else as `to_real`."""
     shape = tuple(records.shape[1:])
     channels = shape[0] if len(shape) == 3 else 1
-    info = DataInfo(
+    return DataInfo(
         name=name,
         shape=shape,
         classes=classes,
-        count=len(records),
+        count=count,
         mean=(mean,) * channels,
         std=(std,) * channels,
         mirrored=mirrored,
     )
-    return RealData(info=info, x=records, y=labels)
 
 
 def require_bright(brightest: int, *, where: str) -> None:

@@ -13,8 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import override
 
-from moc.data.arrays import scaled, to_real, to_records
-from moc.data.declared import DataInfo
+from moc.data.arrays import facts_of, scaled, to_real, to_records
 from moc.data.labels import class_labels
 from moc.data.sources.base import Section, Source, UserPath
 from moc.data.sources.folder import check_alike, pixels_of, rule_for
@@ -118,16 +117,8 @@ class HuggingFace(Source):
         one = self.arrays(split.select(range(1)), column) if len(split) else np.empty(0)
         if one.nbytes * len(split) <= memory:
             return to_real(title, self.arrays(split, column), y, classes=classes)
-        shape = tuple(to_records(one, where=self._where, whole=False).shape[1:])
-        channels = shape[0] if len(shape) == 3 else 1
-        info = DataInfo(
-            name=title,
-            shape=shape,
-            classes=classes,
-            count=len(split),
-            mean=(0.5,) * channels,
-            std=(0.5,) * channels,
-        )
+        like = to_records(one, where=self._where, whole=False)
+        info = facts_of(title, like, count=len(split), classes=classes)
         pieces = _Rows(split, self, column)
         return stream(info, pieces, torch.from_numpy(y).long(), memory=memory)
 

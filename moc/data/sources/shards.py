@@ -14,8 +14,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 from typing_extensions import override
 
-from moc.data.arrays import scaled, to_records
-from moc.data.declared import DataInfo
+from moc.data.arrays import facts_of, scaled, to_records
 from moc.data.labels import class_labels
 from moc.data.sources.base import Section, Source, UserPath
 from moc.data.sources.npz import plain_arrays
@@ -78,16 +77,8 @@ class Shards(Source):
         files = Files(
             paths, [len(numbers[one]) for one in paths], partial(_records, bounds=self.range)
         )
-        shape = tuple(files.read(0).shape[1:])
-        channels = shape[0] if len(shape) == 3 else 1
-        info = DataInfo(
-            name=self.path.resolve().name,
-            shape=shape,
-            classes=classes,
-            count=sum(files.counts),
-            mean=(0.5,) * channels,
-            std=(0.5,) * channels,
-        )
+        name, count = self.path.resolve().name, sum(files.counts)
+        info = facts_of(name, files.read(0), count=count, classes=classes)
         y = torch.from_numpy(np.concatenate([numbers[one] for one in paths]))
         return stream(info, files, y, memory=int(self.memory * 2**30))
 
