@@ -56,7 +56,7 @@ def parts(digits):
 def _stacks(monkeypatch):
     """In the small form, the CPU does as a GPU would."""
     if DEVICE == "cpu":
-        for module in ("moc.evaluate.together", "moc.evaluate.trained"):
+        for module in ("moc.evaluate.together", "moc.evaluate.trained", "moc.study.worklist"):
             monkeypatch.setattr(f"{module}.stacks_pay", lambda _: True)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from moc.evaluate.measure import Measure
 from moc.evaluate.scores import Estimate
-from moc.evaluate.trained import Trained
+from moc.evaluate.trained import Trained, networks_by
 from moc.privacy.held_out import Counts, HeldOut, Rates
 
 
@@ -29,19 +29,35 @@ def count_outcomes(
     Returns:
         Counts (R, k): the columns of all measures side by side.
     """
-    networks = [trained.by(measure.training) for measure in measures.values()]
+    (found,) = count_together([trained], measures=measures, held_out=held_out)
+    return found
+
+
+def count_together(
+    trained: Sequence[Trained], *, measures: Mapping[str, Measure], held_out: HeldOut
+) -> list[Counts]:
+    """Count the same for several sets, whose networks are trained and attacked as one stack.
+
+    Args:
+        trained: The R networks of each set.
+        measures: As for `count_outcomes`.
+        held_out: Likewise.
+
+    Returns:
+        For each set what `count_outcomes` gives, up to rounding.
+    """
+    networks = [networks_by(trained, measure.training) for measure in measures.values()]
+    seeds, device = [seed for one in trained for seed in one.seeds], trained[0].device
 
     def outcomes(x: Tensor, y: Tensor) -> Tensor:
-        x, y = x.to(trained.device), y.to(trained.device)
-        return torch.cat(
-            [
-                measure.together(own, x, y, seeds=trained.seeds).cpu()
-                for measure, own in zip(measures.values(), networks, strict=True)
-            ],
-            dim=2,
-        )
+        x, y = x.to(device), y.to(device)
+        columns = [
+            measure.together(own, x, y, seeds=seeds).cpu()
+            for measure, own in zip(measures.values(), networks, strict=True)
+        ]
+        return torch.cat(columns, dim=2).unflatten(1, (len(trained), -1))
 
-    return held_out.count(outcomes, bound=outcome_bound(measures, len(trained.seeds)))
+    return held_out.count_each(outcomes, bound=outcome_bound(measures, len(trained[0].seeds)))
 
 
 def outcome_bound(measures: Mapping[str, Measure], networks: int) -> float:

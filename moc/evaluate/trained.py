@@ -35,11 +35,22 @@ class Trained:
 
     def by(self, training: Training) -> list[Network]:
         """The R networks of a training, in evaluation mode, on the device."""
-        if training not in self._known:
-            self._known[training] = train_all(
-                [self.synthetic] * len(self.seeds), training, seeds=self.seeds, device=self.device
-            )
+        networks_by([self], training)
         return self._known[training]
+
+
+def networks_by(trained: Sequence[Trained], training: Training) -> list[Network]:
+    """The networks of a training on several sets, one set after the other, on one device.
+
+    Those that are still to be trained are trained as one stack where that is faster.
+    """
+    new = [one for one in trained if training not in one._known]
+    sets = [one.synthetic for one in new for _ in one.seeds]
+    seeds = [seed for one in new for seed in one.seeds]
+    made = train_all(sets, training, seeds=seeds, device=trained[0].device)
+    for one in new:
+        one._known[training], made = made[: len(one.seeds)], made[len(one.seeds) :]
+    return [network for one in trained for network in one._known[training]]
 
 
 def train_all(
@@ -49,7 +60,7 @@ def train_all(
     seeds: Sequence[int],
     device: torch.device | str = "cpu",
 ) -> list[Network]:
-    """Train a network on each set: side by side on a GPU where sets are of one size, else in turn.
+    """Train a network on each set: on a GPU those of equal size side by side, else in turn.
 
     Args:
         sets: One for each network; a set may come several times.
@@ -57,9 +68,18 @@ def train_all(
         seeds: Public seed of each network.
         device: Where.
     """
-    pairs = [one.training_records() for one in sets] if stacks_pay(device) else []
-    if len({x.shape for x, _ in pairs}) != 1 or len(pairs) < 2 or training.attack is not None:
-        each = zip(sets, seeds, strict=True)
-        return [train(one, training, seed=seed, device=device) for one, seed in each]
-    x, labels = (torch.stack(parts) for parts in zip(*pairs, strict=True))
-    return fit_stack(x, labels, sets[0].info, training, seeds=seeds, device=device)
+    alike: dict[object, list[int]] = {}
+    stacked = stacks_pay(device) and training.attack is None
+    records = [one.training_records() for one in sets] if stacked else []
+    for place, (x, _) in enumerate(records):
+        alike.setdefault(x.shape, []).append(place)
+    found: dict[int, Network] = {}
+    for places in (places for places in alike.values() if len(places) > 1):
+        x, labels = (torch.stack([records[k][part] for k in places]) for part in (0, 1))
+        own = [seeds[k] for k in places]
+        made = fit_stack(x, labels, sets[0].info, training, seeds=own, device=device)
+        found.update(zip(places, made, strict=True))
+    return [
+        found[k] if k in found else train(one, training, seed=seed, device=device)
+        for k, (one, seed) in enumerate(zip(sets, seeds, strict=True))
+    ]

@@ -166,17 +166,33 @@ class HeldOut:
             ValueError: If `bound` is not positive and finite, or outcomes are not one row a record.
                 Nothing in it depends on the records.
         """
+        (found,) = self.count_each(lambda x, y: outcome(x, y).unsqueeze(1), bound=bound)
+        return found
+
+    def count_each(
+        self, outcome: Callable[[Tensor, Tensor], Tensor], *, bound: float
+    ) -> list[Counts]:
+        """Counts of several sets, each of them by itself, of outcomes that come together.
+
+        Args:
+            outcome: As for `count`, to values (n, sets, replicates, m).
+            bound: Of a record in the counts of each set.
+
+        Raises:
+            ValueError: As for `count`.
+        """
         if not 0 < bound < math.inf:
             raise ValueError(f"A positive, finite bound on a record expected, found {bound}.")
         values = outcome(as_unit(self._records.x), self._records.y).double()
-        if values.dim() != 3 or len(values) != len(self._records.y):
+        if values.dim() != 4 or len(values) != len(self._records.y):
             raise ValueError("Outcomes (n, replicates, m), a row for each record, expected.")
         values = values.nan_to_num(0.0).clamp(0.0, 1.0)
-        norms = values.flatten(1).norm(dim=1).clamp_min(bound)
-        values *= (bound / norms)[:, None, None]
+        norms = values.flatten(2).norm(dim=2).clamp_min(bound)
+        values *= (bound / norms)[..., None, None]
         if not self.public:  # on the grid, rounded towards zero: exact sums, of the norm at most
             values = (values * (GRID * (1 - 1e-9))).trunc().to(torch.int64)
-        return Counts(_sums=values.sum(0).double() / (1 if self.public else GRID), bound=bound)
+        sums = values.sum(0).double() / (1 if self.public else GRID)
+        return [Counts(_sums=one.clone(), bound=bound) for one in sums]
 
     def publish(self, counts: Counts) -> Rates:
         """Turn counts into means, with noise if the records are private: one of the planned scores.

@@ -19,7 +19,7 @@ from moc.discrepancies.base import Loss
 from moc.errors import NotFiniteError
 from moc.evaluate.examine import Examination, examine
 from moc.evaluate.measure import Measure
-from moc.evaluate.scoring import count_outcomes
+from moc.evaluate.scoring import count_outcomes, count_together
 from moc.evaluate.trained import Trained
 from moc.evidence.base import Evidence
 from moc.networks.train import Progress, Training
@@ -201,6 +201,31 @@ class Score(Trains[Counts]):
     @override
     def joined(self, results: Sequence[Counts]) -> Counts:
         return Counts.joined(results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTogether(Job[list[Counts]]):
+    """Score several sets by the same networks on the same records, side by side.
+
+    Attributes:
+        jobs: The scoring of each, with equal `records` and `seeds`.
+    """
+
+    key: str
+    lane: int = 0
+    jobs: tuple[Score, ...]
+    divided = ("jobs",)
+
+    @property
+    @override
+    def size(self) -> int:
+        return len(self.jobs)
+
+    @override
+    def run(self, context: WorkerContext, progress: Progress, /) -> list[Counts]:
+        trained, records = [job.trained(context) for job in self.jobs], self.jobs[0].records
+        measures, held_out = context.measures[records], context.held_out[records]
+        return count_together(trained, measures=measures, held_out=held_out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from moc.study.attempts import Attempt
+from moc.networks.stack import stacks_pay
+from moc.study.attempts import Attempt, Failure
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.executors import Done
-from moc.study.jobs import Score
+from moc.study.jobs import Score, ScoreTogether
 from moc.study.records import set_path
 from moc.study.work import Job
 
@@ -53,10 +55,32 @@ class Worklist:
         self._executor.close()
 
     def submit(self, jobs: Iterable[Job[Any]]) -> None:
-        """Queue jobs, while others run."""
+        """Queue jobs, while others run; on a GPU sets of one batch are scored side by side."""
+        self._queue(self._side_by_side(list(jobs)))
+
+    def _queue(self, jobs: Iterable[Job[Any]]) -> None:
         for job in jobs:
             self._sizes[job.key] = job.size
             self._executor.submit(Attempt(job=job))
+
+    def _side_by_side(self, jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
+        """The jobs, with those that score alike joined where a stack of networks is faster.
+
+        As many joined ones as there are workers at the most, so that all of them have work.
+        """
+        if not stacks_pay(self._context.device):
+            return list(jobs)
+        alike: dict[tuple[Any, ...], list[Score]] = {}
+        for job in jobs:
+            if isinstance(job, Score):
+                alike.setdefault((job.lane, job.records, job.seeds), []).append(job)
+        workers = self._context.config.executor.side_by_side(self._context.device)
+        joined = [job for job in jobs if not isinstance(job, Score)]
+        for scores in alike.values():
+            size = math.ceil(len(scores) / workers)
+            parts = (scores[k : k + size] for k in range(0, len(scores), size))
+            joined += [_together(part) if len(part) > 1 else part[0] for part in parts]
+        return joined
 
     def results(self, title: str, jobs: Iterable[Job[Any]], *, steps: int) -> Iterator[Done]:
         """Results, or failures, of these jobs and those submitted meanwhile, as they come.
@@ -80,11 +104,27 @@ class Worklist:
 
             show()
             for tried in self._executor.results(tell):
-                done = replace(tried, job=tried.job.job)
-                running.pop(done.job.key, None)
-                ended += done.job.size
-                yield done
+                running.pop(tried.job.key, None)
+                for done in self._apart(replace(tried, job=tried.job.job)):
+                    ended += done.job.size
+                    yield done
                 show()
+
+    def _apart(self, done: Done) -> Iterator[Done]:
+        """A result as it is; those of sets that were scored together one by one.
+
+        Where that failed, each is scored by itself: what is wrong with one is no matter of others.
+        """
+        if not isinstance(done.job, ScoreTogether):
+            yield done
+        elif isinstance(done.result, Failure):
+            words = f"{done.job.key} failed: {done.result.cause}. Each is scored by itself."
+            self._context.reporter.say(words)
+            self._queue(done.job.jobs)
+        else:
+            seconds = done.seconds / len(done.job.jobs)
+            for job, counts in zip(done.job.jobs, done.result, strict=True):
+                yield Done(job=job, result=counts, seconds=seconds)
 
     def spare(self, steps: int) -> None:
         """Expect so many jobs less than was said: those of trials that there will not be."""
@@ -100,6 +140,12 @@ class Worklist:
             records=records,
             seeds=network_seeds(self._context.config, test=records == "test"),
         )
+
+
+def _together(scores: Sequence[Score]) -> ScoreTogether:
+    first = scores[0]
+    words = f"score {first.name} and {len(scores) - 1} more on {first.records}"
+    return ScoreTogether(key=words, lane=first.lane, jobs=tuple(scores))
 
 
 def network_seeds(config: StudyConfig, *, test: bool) -> tuple[int, ...]:

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from bench_things import facts, random_records, released, samples, seconds, steps_of, wall
@@ -39,7 +39,8 @@ from moc.privacy.held_out import HeldOut
 from moc.privacy.ledger import Ledger
 from moc.study.executors import Executor
 from moc.study.executors.local import Inline, Local
-from moc.study.jobs import Score, WorkerContext
+from moc.study.jobs import Score, ScoreTogether, WorkerContext
+from moc.study.work import Job
 
 if TYPE_CHECKING:
     from bench import Sizes
@@ -126,15 +127,17 @@ def evaluation(sizes: Sizes) -> Iterator[Row]:
     )
     with tempfile.TemporaryDirectory() as folder:
         jobs = [_score(Path(folder), number, info, sizes) for number in range(sizes.sets)]
+        each = [replace(job, key=f"{job.key}, {k}", seeds=(k,)) for job in jobs for k in job.seeds]
+        own = jobs if sizes.device == "cpu" else [ScoreTogether(key="all", jobs=tuple(jobs))]
         together, alone = Local().start(context), Inline(context)
-        run_all(together, jobs)  # processes start, and import what they need
-        turns = [(run_all(together, jobs), run_all(alone, jobs)) for _ in range(sizes.repeats)]
+        run_all(together, own)  # processes start, and import what they need
+        turns = [(run_all(together, own), run_all(alone, each)) for _ in range(sizes.repeats)]
         together.close()
     yield Row(
         name=f"scoring {sizes.sets} sets x {sizes.networks} networks, 200 records, fast suite",
         unit="s (wall)",
         ours=tuple(own for own, _ in turns),
-        against="one by one",
+        against="network by network",
         others=tuple(other for _, other in turns),
         aim="1.8 on two cores, 10 on a GPU",
     )
@@ -174,7 +177,7 @@ def stack(sizes: Sizes) -> Iterator[Row]:
     )
 
 
-def run_all(executor: Executor, jobs: Sequence[Score]) -> float:
+def run_all(executor: Executor, jobs: Sequence[Job[Any]]) -> float:
     """Seconds until all jobs are done."""
     for job in jobs:
         executor.submit(job)

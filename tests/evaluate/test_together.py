@@ -13,7 +13,7 @@ from moc.evaluate.baselines import select
 from moc.evaluate.examine import examine
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import Robustness
-from moc.evaluate.scoring import count_outcomes
+from moc.evaluate.scoring import count_outcomes, count_together
 from moc.evaluate.suites import CustomSuite, PrivateSuite
 from moc.evaluate.together import Together, stackable
 from moc.evaluate.trained import Trained
@@ -146,6 +146,31 @@ def test_scores_and_curves_of_a_study_are_the_same_in_a_stack(synthetic, trainin
     # Rounding may carry a record that lies on a border over it.
     assert (together - apart).abs().max() <= 1
     assert together.sum() > 0
+
+
+def test_sets_of_several_sizes_are_scored_together_as_each_by_itself(
+    synthetic, training, parts, stacked
+):
+    x, y = reference_records(parts(), "train")
+    sizes = {"per_class": 2, "seed": 1}, {"per_class": 3, "seed": 2}
+    others = [select("random", x, y, synthetic.info, **one) for one in sizes]
+    sets = [others[0], synthetic, others[1]]
+    threat = Threat(eps=0.1)
+    measures = {
+        "error": Right(training=training),
+        "robust_error": RightUnderAttack(training=training, suite=MIXED, threat=threat),
+    }
+    how = {"measures": measures, "held_out": HeldOut(parts(), "test")}
+    together = count_together([Trained(one, seeds=SEEDS) for one in sets], **how)
+    assert stacked
+    for one, counts in zip(sets, together, strict=True):
+        alone = count_outcomes(Trained(one, seeds=SEEDS), **how)
+        assert counts.bound == alone.bound
+        # Rounding may carry a record that lies on a border over it.
+        assert (counts._sums - alone._sums).abs().max() <= 1
+    sums = [counts._sums for counts in together]
+    assert not torch.equal(sums[0], sums[1])
+    assert not torch.equal(sums[1], sums[2])
 
 
 def test_a_cpu_trains_and_attacks_in_turn_and_so_do_networks_that_diverged(

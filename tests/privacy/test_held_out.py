@@ -49,6 +49,24 @@ def test_public_and_open_scores_are_exact_and_free(public):
     assert ledger.epsilon() == (0.0 if public else math.inf)
 
 
+@pytest.mark.parametrize("bound", [BOUND, 0.5])
+@pytest.mark.parametrize("budget", [4.0, None], ids=["private", "open"])
+def test_sets_that_are_counted_together_are_counted_each_by_itself(budget, bound):
+    """No set's share of a record's bound depends on another set, nor do their sums."""
+    held_out = HeldOut(ledger_of(budget=budget), "validation", **(PLAN if budget else {}))
+
+    def several(x, y):
+        own = outcome(x, y)
+        return torch.stack([own, 7 * own, torch.zeros_like(own)], dim=1)
+
+    first, second, third = held_out.count_each(several, bound=bound)
+    for found, scale in ((first, 1), (second, 7), (third, 0)):
+        alone = held_out.count(lambda x, y, scale=scale: scale * outcome(x, y), bound=bound)
+        torch.testing.assert_close(found._sums, alone._sums, rtol=1e-12, atol=0)
+        assert found.bound == alone.bound == bound
+    assert not third._sums.any()
+
+
 @pytest.mark.parametrize(
     "plan",
     [
