@@ -110,8 +110,8 @@ def attacked_step(sizes: Sizes) -> Iterator[Row]:
         )
 
 
-def evaluation(sizes: Sizes) -> Iterator[Row]:
-    """Scoring sets: as a study does it on this device, and one network after the other."""
+def scoring(folder: Path, sizes: Sizes) -> tuple[WorkerContext, list[Score]]:
+    """Jobs that score sets on 200 records, and what they need."""
     ledger, info = Ledger(None), facts(200)
     ledger.own("validation", random_records(info))
     training = Fast(network="convnet3-w32", epochs=sizes.epochs).resolve(info, THREAT)
@@ -125,8 +125,13 @@ def evaluation(sizes: Sizes) -> Iterator[Row]:
         held_out={"validation": HeldOut(ledger, "validation")},
         device=sizes.device,
     )
+    return context, [_score(folder, number, info, sizes) for number in range(sizes.sets)]
+
+
+def evaluation(sizes: Sizes) -> Iterator[Row]:
+    """Scoring sets: as a study does it on this device, and one network after the other."""
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [_score(Path(folder), number, info, sizes) for number in range(sizes.sets)]
+        context, jobs = scoring(Path(folder), sizes)
         each = [replace(job, key=f"{job.key}, {k}", seeds=(k,)) for job in jobs for k in job.seeds]
         own = jobs if sizes.device == "cpu" else [ScoreTogether(key="all", jobs=tuple(jobs))]
         together, alone = Local().start(context), Inline(context)

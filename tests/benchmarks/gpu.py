@@ -111,6 +111,9 @@ def slices(device: str) -> list[Slice]:
         bench = (python, str(HERE / "bench.py"), "--rows", name, "--device", device)
         command = (*bench, *(SMALL_BENCH if small else GPU_BENCH), "--out", "{out}")
         found.append(Slice(name=f"bench {name}", command=command, timed=True))
+    profiled = (python, str(HERE / "profile_gpu.py"), "--device", device)
+    command = (*profiled, *(("--small",) if small else ()), "--out", "{out}")
+    found.append(Slice(name="profile", command=command, timed=True))
     for seed, kind in product(SEEDS[:1] if small else SEEDS, standard_rows.KINDS):
         row = (python, rows, kind, "--seed", str(seed), "--device", device)
         command = (*row, *(("--small",) if small else ()), "--out", "{out}")

@@ -6,6 +6,7 @@ import json
 import sys
 
 import gpu
+import profile_gpu
 import pytest
 import standard_rows
 from gpu import Slice, main
@@ -77,3 +78,16 @@ def test_a_row_runs_in_its_small_form_and_says_what_the_whole_would_cost(kind, t
     cost = json.loads(out.read_text())
     assert cost["seconds to train one network"] > 0
     assert cost["seconds to make"] > cost["seconds a step"] >= 0
+
+
+def test_the_profile_says_what_computes_how_long(tmp_path):
+    out = tmp_path / "profile.json"
+    profile_gpu.main(["--small", "--device", "cpu", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert found[0]["work"] == "a DM step"
+    assert len(found) == 5
+    for one in found:
+        assert one["seconds a step"] > 0
+        assert one["kernels a step"] > 1
+        assert one["of which the card computes"] > 0
+        assert len(one["most"]) == profile_gpu.TOP
