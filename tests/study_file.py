@@ -27,7 +27,7 @@ from moc.evaluate.suites import SUITES
 from moc.evidence.kinds import EVIDENCE
 from moc.networks.architectures import ARCHITECTURES
 from moc.networks.learned import LearnedSettings
-from moc.networks.train import TeacherSettings
+from moc.networks.teachers import TeacherSettings
 from moc.objectives.base import OBJECTIVES
 from moc.privacy.ladder import PrivacySettings
 from moc.privacy.release import Round

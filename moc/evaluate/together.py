@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from typing_extensions import override
 
 from moc.attacks.base import Attack
 from moc.attacks.threat import Threat
@@ -18,7 +15,7 @@ from moc.attacks.victim import untouched
 from moc.evaluate.robust import BATCH, Robustness
 from moc.evaluate.suites import Suite
 from moc.networks.network import Network, finite_weights
-from moc.networks.stack import Stack, stacks_pay
+from moc.networks.stack import OwnNumbers, Stack, stacks_pay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +108,7 @@ class Together:
         y: Tensor,
     ) -> Tensor:
         """Records (R * size, *shape) under attack, of which each network has so many."""
-        with _OwnNumbers([one + call for one in first], counts, x.device):
+        with OwnNumbers([one + call for one in first], counts, x.device):
             return attack(stack, x, y, threat=threat, classes=self._classes, seed=0)
 
     def _in_turn(
@@ -146,30 +143,3 @@ def stackable(networks: Sequence[Network]) -> bool:
     """Whether several finite networks are where a stack of them is faster than each in turn."""
     pays = len(networks) > 1 and stacks_pay(networks[0].mean.device)
     return pays and all(finite_weights(network) for network in networks)
-
-
-class _OwnNumbers(TorchFunctionMode):
-    """Inside, every R-th part of a tensor is filled with the numbers that it would get alone."""
-
-    def __init__(self, seeds: Sequence[int], counts: Sequence[int], device: torch.device) -> None:
-        """Fill the first `counts[r]` rows of part r from `seeds[r]`; the rest are ones."""
-        super().__init__()
-        generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        self._own = list(zip(generators, counts, strict=True))
-
-    @override
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func not in (torch.Tensor.uniform_, torch.Tensor.normal_):
-            return func(*args, **kwargs)
-        whole = args[0].fill_(1.0)
-        parts = whole.unflatten(0, (len(self._own), -1))
-        for part, (generator, count) in zip(parts, self._own, strict=True):
-            func(part[:count], *args[1:], **kwargs, generator=generator)
-        return whole

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 from moc.data.declared import DataInfo
 from moc.networks.network import Network, build
 from moc.networks.steps import augmentation_of, plan
-from moc.networks.train import Trainer, Training
+from moc.networks.train import Augmented, Trainer, Training
 
 
 class Stack(nn.Module):
@@ -64,6 +67,11 @@ def stacks_pay(device: torch.device | str) -> bool:
     return torch.device(device).type != "cpu"
 
 
+def stackable(training: Training) -> bool:
+    """Whether networks see in a stack what each would see alone, its attack's numbers included."""
+    return training.attack is None or training.attack.in_order
+
+
 def fit_stack(
     x: Tensor,
     labels: Tensor,
@@ -79,7 +87,7 @@ def fit_stack(
         x: Records (R, n, *shape) float32 in [0, 1].
         labels: Label distributions (R, n, classes).
         info: Public facts about the data.
-        training: Without an attack, whose random numbers would not be those of each network alone.
+        training: Under an attack that is `in_order`, or none.
         seeds: Public seed of each network.
         device: Where to train.
 
@@ -87,10 +95,10 @@ def fit_stack(
         The networks, up to rounding.
 
     Raises:
-        ValueError: If the training has an attack.
+        ValueError: If the attack chooses for itself which records to show a network.
     """
-    if training.attack is not None:
-        raise ValueError("Networks that are trained under attack are trained in turn.")
+    if not stackable(training):
+        raise ValueError("Networks that are trained under such an attack are trained in turn.")
     networks = [build(training.network, info, seed=seed) for seed in seeds]
     stack = Stack(networks).to(device)
     trainer = Trainer(stack, training.sgd, networks=len(seeds))
@@ -100,6 +108,45 @@ def fit_stack(
     augmentation = augmentation_of(training, info)
     for epoch, rows, draw in plan(x.shape[1], training, augmentation, info, generators, device):
         images, targets = (x, labels) if rows is None else (x[each, rows], labels[each, rows])
-        images = draw(images.flatten(0, 1))
-        trainer.step(images, targets.flatten(0, 1), decayed=training.decayed(epoch))
+        images, targets = images.flatten(0, 1), targets.flatten(0, 1)
+        if training.attack is not None:
+            firsts = [int(torch.randint(2**31, (), generator=one)) for one in generators]
+            with OwnNumbers(firsts, [len(images) // len(seeds)] * len(seeds), images.device):
+                images = training.attack(
+                    Augmented(draw, stack),
+                    images,
+                    targets.argmax(1),
+                    threat=training.threat,
+                    classes=len(info.classes),
+                    seed=0,
+                    trusted=True,
+                )
+        trainer.step(draw(images), targets, decayed=training.decayed(epoch))
     return stack.networks()
+
+
+class OwnNumbers(TorchFunctionMode):
+    """Inside, every R-th part of a tensor is filled with the numbers that it would get alone."""
+
+    def __init__(self, seeds: Sequence[int], counts: Sequence[int], device: torch.device) -> None:
+        """Fill the first `counts[r]` rows of part r from `seeds[r]`; the rest are ones."""
+        super().__init__()
+        generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        self._own = list(zip(generators, counts, strict=True))
+
+    @override
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in (torch.Tensor.uniform_, torch.Tensor.normal_):
+            return func(*args, **kwargs)
+        whole = args[0].fill_(1.0)
+        parts = whole.unflatten(0, (len(self._own), -1))
+        for part, (generator, count) in zip(parts, self._own, strict=True):
+            func(part[:count], *args[1:], **kwargs, generator=generator)
+        return whole

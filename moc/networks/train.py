@@ -1,4 +1,4 @@
-"""The training loop: for networks on synthetic sets, robust teachers, and pools alike."""
+"""The training loop, and what a training on a set is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from moc.attacks.base import ATTACKS, Attack
-from moc.attacks.gradient import PgdCe
 from moc.attacks.threat import Threat
 from moc.data.augment import AugmentationDraw
 from moc.data.declared import DataInfo
 from moc.data.synthetic import SyntheticSet
-from moc.networks.architectures import AnyNetwork, Architecture
+from moc.networks.architectures import AnyNetwork
 from moc.networks.network import Network, build
 from moc.networks.steps import augmentation_of, plan
 
@@ -157,7 +156,7 @@ def fit(
         images, targets = (x, labels) if rows is None else (x[rows[0]], labels[rows[0]])
         if training.attack is not None:
             images = training.attack(
-                _Augmented(draw, network),
+                Augmented(draw, network),
                 images,
                 targets if targets.dim() == 1 else targets.argmax(1),
                 threat=training.threat,
@@ -170,68 +169,14 @@ def fit(
     return network.eval().requires_grad_(False)
 
 
-class _Augmented(nn.Module):
-    """A network behind one draw, so that an attack stays in [0, 1] where augmentation does not."""
+class Augmented(nn.Module):
+    """A network, or a stack, behind one draw: an attack stays in [0, 1], augmentation may not."""
 
-    def __init__(self, draw: AugmentationDraw, network: Network) -> None:
+    def __init__(self, draw: AugmentationDraw, network: nn.Module) -> None:
+        """Put `network` behind `draw`."""
         super().__init__()
         self.draw, self.network = draw, network
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of the augmented records."""
         return self.network(self.draw(x))
-
-
-class TeacherSettings(BaseModel):
-    """`[teacher]`: how robust teachers are trained on what condensation may read.
-
-    Attributes:
-        network: Architecture; by the records' shape if left out.
-        count: How many teachers; their predictions are averaged.
-        steps: SGD steps; the learning rate falls by 10 after 70 % of them.
-        batch: Records a step.
-        lr: Learning rate.
-        adversarial: Whether batches are attacked (PGD adversarial training, arXiv 1706.06083).
-        attack: By what.
-    """
-
-    model_config = _CONFIG
-    network: AnyNetwork | None = None
-    count: int = Field(default=1, gt=0)
-    steps: int = Field(default=300, gt=0)
-    batch: int = Field(default=128, gt=0)
-    lr: float = Field(default=0.03, gt=0, allow_inf_nan=False)
-    adversarial: bool = True
-    attack: Annotated[Attack, ATTACKS] = PgdCe(steps=4)
-
-
-def train_teachers(
-    source: BatchSource,
-    *,
-    network: Architecture,
-    settings: TeacherSettings,
-    threat: Threat,
-    seed: int,
-    progress: Progress | None = None,
-) -> list[Network]:
-    """Train teachers on batches of `source`, with public seeds.
-
-    If the source is made from a release, so are the teachers: post-processing, at no cost.
-    """
-    teachers, late = [], int(0.7 * settings.steps)
-    classes = len(source.info.classes)
-    for number in range(settings.count):
-        own = seed * 1009 + number
-        teacher = build(network, source.info, seed=own).to(source.device).train()
-        trainer = Trainer(teacher, SGD(lr=settings.lr))
-        for step in range(settings.steps):
-            x, labels = source.batch(own * 1_000_003 + step, settings.batch)
-            if settings.adversarial:
-                hard = labels.argmax(1)
-                x = settings.attack(
-                    teacher, x, hard, threat=threat, classes=classes, seed=step, trusted=True
-                )
-            trainer.step(x, labels, decayed=step >= late)
-            if progress is not None:
-                progress(number * settings.steps + step + 1, settings.count * settings.steps)
-        teachers.append(teacher.eval().requires_grad_(False))
-    return teachers

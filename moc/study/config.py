@@ -28,7 +28,7 @@ from moc.evaluate.protocols import PROTOCOLS, TrainingProtocol
 from moc.evaluate.suites import SUITES, Suite
 from moc.evidence.kinds import EVIDENCE, EvidencePart
 from moc.methods import Method, method_called
-from moc.networks.train import TeacherSettings
+from moc.networks.teachers import TeacherSettings
 from moc.objectives.base import Objective, read_objectives
 from moc.parts import describe
 from moc.privacy.ladder import PrivacySettings

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from moc.data.storage import save_weights
 from moc.errors import StudyError
 from moc.networks.network import Ensembles, Network, build, finite_weights
-from moc.networks.train import train_teachers
+from moc.networks.teachers import train_teachers
 
 if TYPE_CHECKING:
     from moc.study.context import StudyContext

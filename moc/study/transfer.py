@@ -10,7 +10,8 @@ from moc.data.synthetic import SyntheticSet, one_hot
 from moc.evaluate.robust import correct
 from moc.evidence.proxy import Proxy
 from moc.networks.network import Network
-from moc.networks.train import BatchSource, train_teachers
+from moc.networks.teachers import train_teachers
+from moc.networks.train import BatchSource
 from moc.study.records import Trial
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import torch
 from moc.attacks.gradient import PgdCe
 from moc.attacks.victim import untouched
 from moc.errors import StudyError
-from moc.networks.train import TeacherSettings, train_teachers
+from moc.networks.teachers import TeacherSettings, train_teachers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -35,7 +35,8 @@ from moc.evaluate.robust import Robustness, correct
 from moc.evaluate.suites import FastSuite
 from moc.evidence.proxy import Proxy
 from moc.networks.architectures import parse_network
-from moc.networks.train import TeacherSettings, fit, train_teachers
+from moc.networks.teachers import TeacherSettings, train_teachers
+from moc.networks.train import fit
 from moc.privacy.held_out import reference_records
 from moc.privacy.ledger import Ledger
 

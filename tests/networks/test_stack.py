@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from moc.attacks.autoattack import Square
+from moc.attacks.gradient import PgdCe
 from moc.attacks.threat import Threat
 from moc.data.declared import DataInfo
-from moc.evaluate.protocols.base import ADVERSARIAL
 from moc.evaluate.protocols.fast import Fast
 from moc.networks.architectures import parse_network
 from moc.networks.network import build
-from moc.networks.stack import Stack, fit_stack
+from moc.networks.stack import Stack, fit_stack, stackable
 from moc.networks.train import fit
 
 INFO = DataInfo(name="toy", shape=(1, 12, 12), classes=("a", "b", "c"), count=9, mirrored=True)
@@ -58,7 +59,25 @@ def test_trainings_side_by_side_are_the_trainings_in_turn(network, augmentation,
     assert not torch.equal(together[0].head.weight, together[2].head.weight)  # of other records
 
 
-def test_a_training_under_attack_is_no_stack():
-    training = Fast(network="mlp1-w4", attack=ADVERSARIAL).resolve(INFO, Threat(eps=0.1))
+@pytest.mark.parametrize("batch", [256, 4], ids=["whole sets", "batches"])
+@pytest.mark.parametrize("augmentation", ["none", "dsa"])
+def test_trainings_under_attack_are_those_in_turn(augmentation, batch):
+    """Each network is attacked from its own random start, and what it sees is augmented alike."""
+    overrides = {"epochs": 3, "augmentation": augmentation, "batch": batch}
+    attack = PgdCe(steps=2, random_start=True)
+    training = Fast(network="convnet2-w4", attack=attack, **overrides)
+    training = training.resolve(INFO, Threat(eps=0.1))
+    x, labels = records(3, 6)
+    together = fit_stack(x, labels, INFO, training, seeds=(7, 8, 7))
+    for r, seed in enumerate((7, 8, 7)):
+        alone = fit(x[r], labels[r], INFO, training, seed=seed)
+        for own, other in zip(together[r].parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(own, other, atol=2e-4, rtol=2e-3)
+    assert not torch.equal(together[0].head.weight, together[2].head.weight)  # of other records
+
+
+def test_an_attack_that_chooses_its_records_allows_no_stack():
+    training = Fast(network="mlp1-w4", attack=Square(steps=2)).resolve(INFO, Threat(eps=0.1))
+    assert not stackable(training)
     with pytest.raises(ValueError, match="in turn"):
         fit_stack(*records(2, 3), INFO, training, seeds=(1, 2))

@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from moc.attacks.gradient import PgdMargin
+from moc.attacks.gradient import PgdCe, PgdMargin
 from moc.attacks.threat import Threat
 from moc.condense import make_proxies
 from moc.data.synthetic import SyntheticSet, one_hot
 from moc.evidence.moments import Moments
 from moc.evidence.proxy import Proxy
+from moc.networks import teachers as teachers_module
 from moc.networks.architectures import parse_network
 from moc.networks.bank import Bank
-from moc.networks.train import TeacherSettings, train_teachers
+from moc.networks.teachers import TeacherSettings, train_teachers
 from moc.privacy.access import Budget
 from moc.privacy.collect import Collection
 from moc.privacy.held_out import reference_records
@@ -66,6 +67,34 @@ def test_teachers_are_fixed_by_their_seed_and_leave_the_global_generator_alone(r
     assert torch.equal(state, torch.get_rng_state())
     assert torch.equal(first[0].head.weight, again[0].head.weight)
     assert not torch.equal(first[0].head.weight, first[1].head.weight)
+
+
+@pytest.mark.parametrize("adversarial", [True, False])
+def test_teachers_side_by_side_are_those_in_turn(records, monkeypatch, adversarial):
+    (x, y), _, info = records
+    run = {
+        "source": Proxy(SyntheticSet(info=info, x=x, labels=one_hot(y, 10))),
+        "network": NETWORK,
+        "settings": TeacherSettings(
+            count=3,
+            steps=5,
+            batch=16,
+            adversarial=adversarial,
+            attack=PgdCe(steps=2, random_start=True),
+        ),
+        "threat": Threat(eps=0.1),
+        "seed": 3,
+    }
+    apart = train_teachers(**run)
+    seen = []
+    monkeypatch.setattr(teachers_module, "stacks_pay", lambda _: True)
+    together = train_teachers(**run, progress=lambda *one: seen.append(one))
+    assert seen == [(k + 1, 5) for k in range(5)]
+    for one, other in zip(together, apart, strict=True):
+        assert not one.training
+        for own, expected in zip(one.parameters(), other.parameters(), strict=True):
+            assert not own.requires_grad
+            torch.testing.assert_close(own, expected, atol=2e-4, rtol=2e-3)
 
 
 def test_progress_counts_the_steps_of_all_teachers(records):
