@@ -150,7 +150,7 @@ class Lane:
         new = [row for row in left if row not in made]
         jobs = self._making(new)
         dialled = (len(job.numbers) for job in jobs if isinstance(job, Dial))
-        self.work.spare(sum(dialled))  # the curve is there: only their scoring is work
+        self.work.spare(len(made) + sum(dialled))  # there, or on a curve: only scoring is work
         return [*jobs, *(self._score(row["number"]) for row in made)]
 
     def _is_stored(self, number: int) -> bool:

@@ -36,7 +36,7 @@ class Worklist:
         worker = context.worker()
         self._context, self.measures = context, worker.measures
         self._sizes: dict[str, int] = {}
-        self._steps = 0  # of the work in hand
+        self._steps = 0  # of the work in hand, or less than none: what of it was spared beforehand
         if where := context.config.executor.elsewhere:
             context.reporter.say(f"Evidence and held-out records are sent to {where}.")
         self._executor = context.config.executor.start(worker)
@@ -90,7 +90,7 @@ class Worklist:
             jobs: To begin with.
             steps: How many jobs there will be, a job on several sets counted for each.
         """
-        self._steps = steps
+        self._steps += steps
         self.submit(jobs)
         with self._context.reporter.stage(title) as progress:
             ended, running = 0, dict[str, float]()
@@ -109,6 +109,7 @@ class Worklist:
                     ended += done.job.size
                     yield done
                 show()
+        self._steps = 0
 
     def _apart(self, done: Done) -> Iterator[Done]:
         """A result as it is; those of sets that were scored together one by one.

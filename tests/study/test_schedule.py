@@ -206,18 +206,42 @@ def test_wherever_a_study_is_cut_off_it_ends_at_the_same_trial(tmp_path):
         assert [name for name in twice if not name.startswith("baseline ")] == []
 
 
+class Watched(Silent):
+    """Keeps what is told of how far work has come, by its title."""
+
+    def __init__(self):
+        self.told = {}
+
+    @contextmanager
+    def stage(self, title):
+        yield lambda done, total: self.told.setdefault(title, []).append((done, total))
+
+    @property
+    def trials(self):
+        """(done, total) of the work on trials, in order."""
+        titles = [title for title in self.told if title.startswith("condensing and scoring")]
+        return self.told[titles[0]]
+
+
 def test_no_more_work_is_announced_than_the_trials_that_there_will_be(tmp_path):
-    told = {}
-
-    class Watched(Silent):
-        @contextmanager
-        def stage(self, title):
-            yield lambda done, total: told.setdefault(title, []).append((done, total))
-
-    config = parse_config(stopping(gain=0.4, over=4), where="test")
-    study = run_study(config, tmp_path / "study", reporter=Watched())
-    (work,) = [pairs for title, pairs in told.items() if title.startswith("condensing and scoring")]
+    config, watched = parse_config(stopping(gain=0.4, over=4), where="test"), Watched()
+    study = run_study(config, tmp_path / "study", reporter=watched)
+    work = watched.trials
     assert len(study.stopped) == 2
     assert work[0][1] == 200 * config.planned_trials
     anchors = 4  # for which curves are condensed; all other sets are points of these
     assert work[-1] == (100 * (len(study.trials) + anchors),) * 2
+
+
+def test_the_progress_of_a_study_that_is_taken_up_again_reaches_its_end(tmp_path):
+    """Points of curves that are there already are no work but for their scores."""
+    config, watched = parse_config(fast_trials.TABLES, where="test"), Watched()
+
+    def cut_off(study):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(config, tmp_path / "study", on_batch=cut_off)
+    study = run_study(config, tmp_path / "study", reporter=watched)
+    assert len(study.trials) == config.planned_trials
+    assert watched.trials[-1][0] == watched.trials[-1][1] > 0
