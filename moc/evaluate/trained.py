@@ -8,7 +8,7 @@ import torch
 
 from moc.data.synthetic import SyntheticSet
 from moc.networks.network import Network
-from moc.networks.stack import fit_stack, stackable, stacks_pay
+from moc.networks.stack import fit_stack, may_be_stacked, stacks_pay
 from moc.networks.train import Training, train
 
 
@@ -69,7 +69,7 @@ def train_all(
         device: Where.
     """
     alike: dict[object, list[int]] = {}
-    stacked = stacks_pay(device) and stackable(training)
+    stacked = stacks_pay(device) and may_be_stacked(training)
     records = [one.training_records() for one in sets] if stacked else []
     for place, (x, _) in enumerate(records):
         alike.setdefault(x.shape, []).append(place)

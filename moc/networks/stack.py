@@ -67,7 +67,7 @@ def stacks_pay(device: torch.device | str) -> bool:
     return torch.device(device).type != "cpu"
 
 
-def stackable(training: Training) -> bool:
+def may_be_stacked(training: Training) -> bool:
     """Whether networks see in a stack what each would see alone, its attack's numbers included."""
     return training.attack is None or training.attack.in_order
 
@@ -97,7 +97,7 @@ def fit_stack(
     Raises:
         ValueError: If the attack chooses for itself which records to show a network.
     """
-    if not stackable(training):
+    if not may_be_stacked(training):
         raise ValueError("Networks that are trained under such an attack are trained in turn.")
     networks = [build(training.network, info, seed=seed) for seed in seeds]
     stack = Stack(networks).to(device)

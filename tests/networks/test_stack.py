@@ -12,7 +12,7 @@ from moc.data.declared import DataInfo
 from moc.evaluate.protocols.fast import Fast
 from moc.networks.architectures import parse_network
 from moc.networks.network import build
-from moc.networks.stack import Stack, fit_stack, stackable
+from moc.networks.stack import Stack, fit_stack, may_be_stacked
 from moc.networks.train import fit
 
 INFO = DataInfo(name="toy", shape=(1, 12, 12), classes=("a", "b", "c"), count=9, mirrored=True)
@@ -78,6 +78,6 @@ def test_trainings_under_attack_are_those_in_turn(augmentation, batch):
 
 def test_an_attack_that_chooses_its_records_allows_no_stack():
     training = Fast(network="mlp1-w4", attack=Square(steps=2)).resolve(INFO, Threat(eps=0.1))
-    assert not stackable(training)
+    assert not may_be_stacked(training)
     with pytest.raises(ValueError, match="in turn"):
         fit_stack(*records(2, 3), INFO, training, seeds=(1, 2))

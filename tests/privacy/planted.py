@@ -139,7 +139,7 @@ def seeded(plant, generator):
 
 
 def noise_from_the_clock(plant):
-    seeded(plant, lambda: np.random.default_rng(int(time.time() * 1000) % 100_000))
+    seeded(plant, lambda: np.random.default_rng(int(time.time())))
 
 
 def noise_from_a_users_seed(plant):
