@@ -23,6 +23,8 @@ def command(tables, place):
     code = 1
     try:
         os.setsid()
+        # Tests that run in the background of a shell inherit that this signal is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(place / "errors", os.O_WRONLY | os.O_CREAT), 2)
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for good
         config.load_config = lambda *_, **__: config.parse_config(tables, where="test")
