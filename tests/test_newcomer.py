@@ -142,7 +142,8 @@ def test_from_a_folder_of_images_to_a_network_without_moc(moc_command, tmp_path)
     assert card["protocol"].startswith(PROTOCOL)
     stranger = run(sys.executable, "-I", "-c", STRANGER, folder, tmp_path / "rest.npz", folder=here)
     found = np.array([float(word) for word in stranger.split()])
-    mean, se = card["scores"]["test"]["error"]
+    # A point of a curve that the search did not try has been measured by its confirmation alone.
+    mean, se = (card["scores"]["test"] or card["confirmation"]["scores"])["error"]
     own = found.var(ddof=1) / len(found) + found.mean() * (1 - found.mean()) / (len(y) - 1200)
     assert found.mean() > 0.8
     assert abs(found.mean() - (1 - mean)) <= 3 * np.sqrt(se**2 + own)
