@@ -101,7 +101,7 @@ def test_studies_that_did_not_keep_what_networks_gave_are_read_as_they_were(paid
     assert study.volume.halves is None
     assert study.volume.low <= study.volume.high
     one, other = (trial.scores["error"] for trial in study.trials[:2])
-    assert error_of_difference(one, other) == math.hypot(one.se, other.se)
+    assert error_of_difference(one, other) == pytest.approx(math.hypot(one.se, other.se))
 
 
 def test_without_two_networks_there_are_no_halves(tiny_open):
