@@ -69,7 +69,7 @@ def train_all(
         device: Where.
     """
     alike: dict[object, list[int]] = {}
-    stacked = stacks_pay(device) and may_be_stacked(training)
+    stacked = stacks_pay(device) and may_be_stacked(training.attack)
     records = [one.training_records() for one in sets] if stacked else []
     for place, (x, _) in enumerate(records):
         alike.setdefault(x.shape, []).append(place)

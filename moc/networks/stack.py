@@ -12,6 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
+from moc.attacks.base import Attack
 from moc.data.declared import DataInfo
 from moc.networks.network import Network, build
 from moc.networks.steps import augmentation_of, plan
@@ -67,9 +68,9 @@ def stacks_pay(device: torch.device | str) -> bool:
     return torch.device(device).type != "cpu"
 
 
-def may_be_stacked(training: Training) -> bool:
-    """Whether networks see in a stack what each would see alone, its attack's numbers included."""
-    return training.attack is None or training.attack.in_order
+def may_be_stacked(attack: Attack | None) -> bool:
+    """Whether networks trained under it see in a stack what each would see alone."""
+    return attack is None or attack.in_order
 
 
 def fit_stack(
@@ -97,7 +98,7 @@ def fit_stack(
     Raises:
         ValueError: If the attack chooses for itself which records to show a network.
     """
-    if not may_be_stacked(training):
+    if not may_be_stacked(training.attack):
         raise ValueError("Networks that are trained under such an attack are trained in turn.")
     networks = [build(training.network, info, seed=seed) for seed in seeds]
     stack = Stack(networks).to(device)

@@ -15,7 +15,7 @@ from moc.attacks.gradient import PgdCe
 from moc.attacks.threat import Threat
 from moc.networks.architectures import AnyNetwork, Architecture
 from moc.networks.network import Network, build
-from moc.networks.stack import OwnNumbers, Stack, stacks_pay
+from moc.networks.stack import OwnNumbers, Stack, may_be_stacked, stacks_pay
 from moc.networks.train import SGD, BatchSource, Progress, Trainer
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
@@ -58,8 +58,8 @@ def train_teachers(
     If the source is made from a release, so are the teachers: post-processing, at no cost.
     """
     numbers = [seed * 1009 + number for number in range(settings.count)]
-    alike = not settings.adversarial or settings.attack.in_order
-    together = alike and len(numbers) > 1 and stacks_pay(source.device)
+    attack = settings.attack if settings.adversarial else None
+    together = len(numbers) > 1 and may_be_stacked(attack) and stacks_pay(source.device)
     groups = [numbers] if together else [[number] for number in numbers]
     teachers: list[Network] = []
     for place, group in enumerate(groups):
@@ -68,8 +68,8 @@ def train_teachers(
         trainer = Trainer(model, SGD(lr=settings.lr), networks=len(group))
         for step in range(settings.steps):
             x, labels = _batch(source, group, step, settings.batch)
-            if settings.adversarial:
-                x = _attacked(model, x, labels, step, len(group), settings.attack, threat)
+            if attack is not None:
+                x = _attacked(model, x, labels, step, len(group), attack, threat)
             trainer.step(x, labels, decayed=step >= int(0.7 * settings.steps))
             if progress is not None:
                 progress(place * settings.steps + step + 1, len(groups) * settings.steps)
@@ -97,8 +97,8 @@ def _attacked(
     threat: Threat,
 ) -> Tensor:
     """The records of a step under attack on their own network, with its own random numbers."""
-    each = OwnNumbers([step] * networks, [len(x) // networks] * networks, x.device)
-    with each if networks > 1 else nullcontext():
+    counts = [len(x) // networks] * networks
+    with OwnNumbers([step] * networks, counts, x.device) if networks > 1 else nullcontext():
         return attack(
             model,
             x,

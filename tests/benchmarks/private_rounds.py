@@ -55,7 +55,7 @@ RECIPES = ["moments", "proxy", "pool"]
 
 
 def rounds(variant: str, options: argparse.Namespace, network: str) -> list[dict[str, Any]]:
-    """The `[[rounds]]` of a variant: `one`, `random` (two of random networks) or `learned`."""
+    """The `[[rounds]]` of a variant."""
     count = options.networks
     first = {"networks": [network], "count": count, "augmentation": options.data != "digits"}
     if variant == "one":

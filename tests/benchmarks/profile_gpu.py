@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +20,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from bench import Sizes
 from bench_rows import THREAT, random_set, scoring
-from bench_things import facts, samples, steps_of
+from bench_things import facts, samples, seconds, steps_of
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -91,15 +89,7 @@ def _pieces(device: str, *, small: bool) -> Iterator[list[Work]]:
     for sets in (1, 2) if small else (1, 8, 32):
         name = f"ridge risk under attack, {sets} sets"
         found.append(Work(name=name, run=steps_on(attacked, loss, sets), steps=steps + 1))
-    networks, epochs = (2, 2) if small else (16, 20)
-    training = Fast(network=f"convnet3-{narrow}", epochs=epochs).resolve(facts(100), THREAT)
-    x, labels = (one.expand(networks, *one.shape) for one in random_set(0))
-
-    def train() -> object:
-        return fit_stack(x, labels, facts(100), training, seeds=range(networks), device=device)
-
-    name = f"a step of {networks} networks in a stack"
-    found.append(Work(name=name, run=train, steps=epochs))
+    found.append(_training(f"convnet3-{narrow}", device, *((2, 2) if small else (16, 20))))
     sets, networks, epochs = (1, 2, 2) if small else (4, 4, 8)
     sizes = Sizes(device=device, sets=sets, networks=networks, epochs=epochs)
     with tempfile.TemporaryDirectory() as folder:
@@ -109,13 +99,25 @@ def _pieces(device: str, *, small: bool) -> Iterator[list[Work]]:
         yield [*found, Work(name=name, run=lambda: job.run(context, lambda *_: None), steps=1)]
 
 
+def _training(network: str, device: str, networks: int, epochs: int) -> Work:
+    """Networks that are trained in a stack, on 100 records each."""
+    info = facts(100)
+    training = Fast(network=network, epochs=epochs).resolve(info, THREAT)
+    x, labels = (one.expand(networks, *one.shape) for one in random_set(0))
+    return Work(
+        name=f"a step of {networks} networks in a stack",
+        run=lambda: fit_stack(x, labels, info, training, seeds=range(networks), device=device),
+        steps=epochs,
+    )
+
+
 def _profiled(work: Work, device: str) -> dict[str, Any]:
     """Seconds of a step on the clock and on the card, and its kernels."""
-    turns = [_seconds(work.run, device) for _ in range(1 + TURNS)][1:]
+    turns = [seconds(work.run, device) for _ in range(1 + TURNS)][1:]
     cuda = device != "cpu"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as seen:
-        _seconds(work.run, device)
+        seconds(work.run, device)
     rows = [row for row in seen.key_averages() if (row.device_type == DeviceType.CUDA) == cuda]
     times = {
         row.key: (row.self_device_time_total if cuda else row.self_cpu_time_total) for row in rows
@@ -131,15 +133,6 @@ def _profiled(work: Work, device: str) -> dict[str, Any]:
         "kernels a step": sum(row.count for row in rows) / work.steps,
         "most": {key: times[key] / 1e6 / work.steps for key in most},
     }
-
-
-def _seconds(run: Callable[[], object], device: str) -> float:
-    """Seconds on the clock until everything is computed."""
-    start = time.perf_counter()
-    run()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

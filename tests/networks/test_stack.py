@@ -25,6 +25,17 @@ def records(sets, n):
     return x, torch.rand(sets, n, 3, generator=generator).softmax(-1)
 
 
+def assert_as_in_turn(training, **tolerances):
+    """Three networks in a stack, two of one seed, are those that are trained one by one."""
+    x, labels = records(3, 6)
+    together = fit_stack(x, labels, INFO, training, seeds=(7, 8, 7))
+    for r, seed in enumerate((7, 8, 7)):
+        alone = fit(x[r], labels[r], INFO, training, seed=seed)
+        for own, other in zip(together[r].parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(own, other, **tolerances)
+    assert not torch.equal(together[0].head.weight, together[2].head.weight)  # of other records
+
+
 @pytest.mark.parametrize("network", IMAGES)
 def test_each_network_sees_its_own_records_and_gradient(network):
     networks = [build(parse_network(network), INFO, seed=seed) for seed in (1, 2, 3)]
@@ -50,13 +61,7 @@ def test_each_network_sees_its_own_records_and_gradient(network):
 def test_trainings_side_by_side_are_the_trainings_in_turn(network, augmentation, batch):
     overrides = {"network": network, "epochs": 5, "augmentation": augmentation, "batch": batch}
     training = Fast(**overrides).resolve(INFO, Threat(eps=0.1))
-    x, labels = records(3, 6)
-    together = fit_stack(x, labels, INFO, training, seeds=(7, 8, 7))
-    for r, seed in enumerate((7, 8, 7)):
-        alone = fit(x[r], labels[r], INFO, training, seed=seed)
-        for own, other in zip(together[r].parameters(), alone.parameters(), strict=True):
-            torch.testing.assert_close(own, other, atol=1e-4, rtol=1e-3)
-    assert not torch.equal(together[0].head.weight, together[2].head.weight)  # of other records
+    assert_as_in_turn(training, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("batch", [256, 4], ids=["whole sets", "batches"])
@@ -67,17 +72,11 @@ def test_trainings_under_attack_are_those_in_turn(augmentation, batch):
     attack = PgdCe(steps=2, random_start=True)
     training = Fast(network="convnet2-w4", attack=attack, **overrides)
     training = training.resolve(INFO, Threat(eps=0.1))
-    x, labels = records(3, 6)
-    together = fit_stack(x, labels, INFO, training, seeds=(7, 8, 7))
-    for r, seed in enumerate((7, 8, 7)):
-        alone = fit(x[r], labels[r], INFO, training, seed=seed)
-        for own, other in zip(together[r].parameters(), alone.parameters(), strict=True):
-            torch.testing.assert_close(own, other, atol=2e-4, rtol=2e-3)
-    assert not torch.equal(together[0].head.weight, together[2].head.weight)  # of other records
+    assert_as_in_turn(training, atol=2e-4, rtol=2e-3)
 
 
 def test_an_attack_that_chooses_its_records_allows_no_stack():
     training = Fast(network="mlp1-w4", attack=Square(steps=2)).resolve(INFO, Threat(eps=0.1))
-    assert not may_be_stacked(training)
+    assert not may_be_stacked(training.attack)
     with pytest.raises(ValueError, match="in turn"):
         fit_stack(*records(2, 3), INFO, training, seeds=(1, 2))
