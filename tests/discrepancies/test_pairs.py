@@ -123,8 +123,10 @@ def exact_transport(x, y, epsilon):
     n, m = cost.shape
     f, g = torch.zeros(n).double().numpy(), torch.zeros(m).double().numpy()
     for _ in range(3000):
-        f = -epsilon * logsumexp((g[None] - cost) / epsilon, b=1 / m, axis=1)
+        before, f = f, -epsilon * logsumexp((g[None] - cost) / epsilon, b=1 / m, axis=1)
         g = -epsilon * logsumexp((f[:, None] - cost) / epsilon, b=1 / n, axis=0)
+        if abs(f - before).max() < 1e-9:
+            break
     return f.mean() + g.mean()
 
 

@@ -39,9 +39,11 @@ if importlib.util.find_spec("ray") is None:  # importing it here would be before
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """One of our own, which every executor of these tests joins."""
-    leave = _ray.connect(None, cpus=2)
-    yield
-    leave()
+    with pytest.MonkeyPatch.context() as patch:  # else its workers wait for all other tests
+        patch.setenv("RAY_worker_niceness", "0")
+        leave = _ray.connect(None, cpus=2)
+        yield
+        leave()
 
 
 def make(context, *, workers=2, time_limit=None):
