@@ -19,6 +19,7 @@ from robustness_subjects import read_config
 from moc.data.storage import load_set
 from moc.evaluate.baselines import select
 from moc.evaluate.robust import correct
+from moc.memory import keep_freed_memory
 from moc.networks.train import fit
 from moc.privacy.held_out import reference_records
 from moc.privacy.ledger import Ledger
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=5)
     parser.add_argument("--subsets", type=int, default=5)
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     config = read_config(options.folder)
     ledger = Ledger(None)

@@ -32,6 +32,7 @@ from moc.data.curve import Curve
 from moc.data.synthetic import SyntheticSet
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.trained import Trained
+from moc.memory import keep_freed_memory
 from moc.search.front import Frame, hypervolume
 from moc.study.config import load_config, parse_config
 from moc.study.context import StudyContext
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--rungs", type=int, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("curve.json"))
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = json.loads(options.out.read_text()) if options.out.exists() else []
     for seed in options.seeds:

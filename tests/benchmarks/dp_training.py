@@ -36,6 +36,7 @@ from moc.discrepancies.feature_mean import FeatureMean
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import correct
 from moc.evidence.moments import Moments
+from moc.memory import keep_freed_memory
 from moc.networks.architectures import parse_network
 from moc.networks.bank import Bank
 from moc.networks.network import build
@@ -212,6 +213,7 @@ def main() -> None:
     add("--per-class", type=int, default=10)
     add("--condense-steps", type=int, default=250)
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     table = defaultdict(list)
     for seed in range(options.seeds):

@@ -27,6 +27,7 @@ from moc.condense import Normalisation, Task, condense
 from moc.evaluate.baselines import select
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.trained import Trained
+from moc.memory import keep_freed_memory
 from moc.study.config import parse_config
 from moc.study.context import StudyContext
 from moc.study.reporter import Silent
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--curvature", type=float, help="weight of the curvature")
     parser.add_argument("--steps", type=int, help="of condensation")
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     rows: dict[tuple[str, float | None], list[tuple[float, float, float]]] = defaultdict(list)
     for seed in options.seeds:

@@ -34,6 +34,7 @@ from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import Robustness, correct
 from moc.evaluate.suites import FastSuite
 from moc.evidence.proxy import Proxy
+from moc.memory import keep_freed_memory
 from moc.networks.architectures import parse_network
 from moc.networks.teachers import TeacherSettings, train_teachers
 from moc.networks.train import fit
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=300)
     parser.add_argument("--steps", type=int, default=500, help="of the teacher")
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     ledger, threat = Ledger(None), Threat(eps=0.1)
     for part in ("train", "test"):

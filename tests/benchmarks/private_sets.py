@@ -34,6 +34,7 @@ from moc.evaluate.baselines import DECODED, select
 from moc.evaluate.protocols import PROTOCOLS
 from moc.evaluate.robust import correct
 from moc.evidence.moments import Moments
+from moc.memory import keep_freed_memory
 from moc.networks.architectures import parse_network
 from moc.networks.bank import Bank
 from moc.networks.train import fit
@@ -196,6 +197,7 @@ def _print_progress(done: int, total: int) -> None:
 def main() -> None:
     """Measure what is missing, then print what there is."""
     options = parse()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(options)

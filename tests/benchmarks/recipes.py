@@ -28,6 +28,7 @@ from curve import FRAME
 from moc.condense import Start, condense_curves
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.trained import Trained
+from moc.memory import keep_freed_memory
 from moc.search.engines import ENGINES
 from moc.search.front import hypervolume, nondominated
 from moc.search.space import Point, Space, recipes_of
@@ -60,6 +61,7 @@ def main() -> None:
     look.add_argument("--seeds", type=int, default=5)
     look.add_argument("--recipe-cost", type=float, default=5.0)
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     if options.command == "table":
         options.out.write_text(json.dumps(list(_table(options)), indent=1))

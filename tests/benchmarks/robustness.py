@@ -25,6 +25,7 @@ from sources import source
 
 from moc.evaluate.protocols import PROTOCOLS, describe
 from moc.evaluate.protocols.base import ADVERSARIAL
+from moc.memory import keep_freed_memory
 from moc.networks.architectures import parse_network
 from moc.networks.train import train
 
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing, then print what there is."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse(arguments)
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     bench = Bench(options)
     for tiers in (bench.cheap(options.tiers), [t for t in options.tiers if not bench.cheap([t])]):

@@ -27,6 +27,7 @@ from moc.discrepancies.feature_mean import FeatureMean
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import correct
 from moc.evidence.moments import Moments
+from moc.memory import keep_freed_memory
 from moc.networks.architectures import parse_network
 from moc.networks.bank import Bank
 from moc.networks.train import fit
@@ -109,6 +110,7 @@ def measured(synthetic: SyntheticSet, test: tuple[Tensor, Tensor], trained: int)
 def main() -> None:
     """Print the table: mean and spread over the seeds."""
     options = parse()
+    keep_freed_memory()
     torch.set_num_threads(1)
     data, test = uneven()
     ledger = Ledger(None)
