@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from passes_over_t import dies_at, pass_over, shards_count_once
-from tiny import PRIVATE
+from tiny import PRIVATE, unreported
 
 from moc.data import SOURCES
 from moc.errors import StudyError
@@ -57,7 +57,7 @@ def test_a_study_sums_on_its_workers_where_that_pays(tmp_path, monkeypatch):
         "moc.study.context.workers_for",
         lambda *a, **k: seen.append(passes.workers_for(*a, **k)) or seen[-1],
     )
-    tables = {**PRIVATE, "executor": {"kind": "local", "workers": 2}}
+    tables = {**unreported(PRIVATE), "executor": {"kind": "local", "workers": 2}}
     run_study(parse_config(tables, where="test"), tmp_path / "study")
     assert [one is not None and one.count for one in seen] == [2]
 

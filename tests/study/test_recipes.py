@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from tiny import TINY
+from tiny import TINY, unreported
 
 from moc.errors import StudyError
 from moc.search.space import recipes_of
@@ -17,7 +17,7 @@ from moc.study.run import run_study
 
 CHOICES = {"condense.lr": [0.01, 0.05], "condense.labels": ["learned", "hard"]}
 TABLES = {
-    **TINY,
+    **unreported(TINY),
     "name": "choices",
     "search": {"trials": 5, "batch": 2, "engine": "sobol", "choices": CHOICES},
 }

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from ledgers import read_events, write_events
-from tiny import PRIVATE, TINY
+from tiny import PRIVATE, TINY, unreported
 
 from moc.condense import Start
 from moc.errors import StudyError
@@ -347,9 +347,9 @@ def kill_after(process, ledger, events):
 def test_a_study_killed_twice_ends_as_if_it_had_not_been(tiny_open, tmp_path):
     killed = tmp_path / "killed"
     for events in (4, 8):  # in the middle of the anchors, and of a batch of the search
-        kill_after(start(TINY, killed), killed / "study.jsonl", events)
+        kill_after(start(unreported(TINY), killed), killed / "study.jsonl", events)
     assert not read_study(killed).complete
-    resumed = study_of(TINY, killed)
+    resumed = study_of(unreported(TINY), killed)
     assert resumed.complete
     assert asks(killed) == asks(tiny_open.folder)
     scored = [e["trial"] for e in StudyLedger(killed / "study.jsonl").all("scored")]
@@ -359,9 +359,9 @@ def test_a_study_killed_twice_ends_as_if_it_had_not_been(tiny_open, tmp_path):
 
 def test_a_private_study_killed_after_its_release_never_draws_another(tmp_path):
     folder = tmp_path / "killed"
-    kill_after(start(PRIVATE, folder), folder / "study.jsonl", 3)
+    kill_after(start(unreported(PRIVATE), folder), folder / "study.jsonl", 3)
     before = (folder / "release-0" / "rung-0.safetensors").read_bytes()
-    study = study_of(PRIVATE, folder)
+    study = study_of(unreported(PRIVATE), folder)
     assert study.complete
     assert (folder / "release-0" / "rung-0.safetensors").read_bytes() == before
     assert sum("sums under" in line for line in study.privacy) == 1

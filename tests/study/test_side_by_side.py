@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ledgers import read_events
-from tiny import TINY
+from tiny import TINY, unreported
 
 from moc.errors import NotFiniteError
 from moc.study import jobs
@@ -44,17 +44,8 @@ def joined(monkeypatch):
     return found
 
 
-def run(folder, reporter=None, tables=TINY):
+def run(folder, reporter=None, tables=unreported(TINY)):  # noqa: B008 - read only
     return run_study(parse_config(tables, where="test"), folder, reporter=reporter)
-
-
-def scores(study):
-    return [(trial.point, trial.scores["error"].mean) for trial in study.trials]
-
-
-@pytest.fixture(scope="module")
-def apart(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("apart") / "study")
 
 
 def assert_same(study, apart):
@@ -66,13 +57,13 @@ def assert_same(study, apart):
 
 
 @pytest.mark.usefixtures("stacks")
-def test_a_batch_is_scored_at_once_and_comes_out_as_one_by_one(tmp_path, apart, joined):
-    study = run(tmp_path / "study")
+def test_a_batch_is_scored_at_once_and_comes_out_as_one_by_one(tmp_path, tiny_open, joined):
+    study = run(tmp_path / "study", tables=TINY)
     assert joined[0] == ["trial-000", "trial-001"]
     assert any("random" in names for names in joined)
-    assert_same(study, apart)
+    assert_same(study, tiny_open)
     assert [one.report["error"].mean for one in study.baselines] == pytest.approx(
-        [one.report["error"].mean for one in apart.baselines], abs=1.5 / 60
+        [one.report["error"].mean for one in tiny_open.baselines], abs=1.5 / 60
     )
     scored = [e for e in read_events(tmp_path / "study") if e["event"] == "scored"]
     assert [e["trial"] for e in scored] == sorted(e["trial"] for e in scored)
@@ -80,7 +71,7 @@ def test_a_batch_is_scored_at_once_and_comes_out_as_one_by_one(tmp_path, apart, 
 
 
 @pytest.mark.usefixtures("stacks")
-def test_what_fails_together_is_scored_one_by_one_and_fails_alone(tmp_path, apart, monkeypatch):
+def test_what_fails_together_is_scored_one_by_one_and_fails_alone(tmp_path, tiny_open, monkeypatch):
     run_score = jobs.Score.run
 
     def together(self, context, progress, /):
@@ -97,11 +88,13 @@ def test_what_fails_together_is_scored_one_by_one_and_fails_alone(tmp_path, apar
     study = run(tmp_path / "study", heard)
     assert any("Each is scored by itself" in said for said in heard.said)
     assert [failed.number for failed in study.failed] == [1]
-    assert study.trials[0].scores["error"].mean == apart.trials[0].scores["error"].mean
+    assert study.trials[0].scores["error"].mean == tiny_open.trials[0].scores["error"].mean
 
 
 @pytest.mark.usefixtures("stacks")
-def test_a_batch_of_which_one_is_scored_goes_on_with_the_rest(tmp_path, apart, joined, monkeypatch):
+def test_a_batch_of_which_one_is_scored_goes_on_with_the_rest(
+    tmp_path, tiny_open, joined, monkeypatch
+):
     """Killed between two results of one job, a study scores what has no score yet."""
 
     taken, scored = [], Lane._scored
@@ -119,7 +112,7 @@ def test_a_batch_of_which_one_is_scored_goes_on_with_the_rest(tmp_path, apart, j
     joined.clear()
     study = run(tmp_path / "study")
     assert all("trial-000" not in names for names in joined)
-    assert_same(study, apart)
+    assert_same(study, tiny_open)
 
 
 def test_a_cpu_scores_sets_one_by_one(tmp_path, joined):

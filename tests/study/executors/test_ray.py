@@ -14,7 +14,7 @@ from fast_trials import doubled, outcome
 from ledgers import read_events, rewrite_settings, write_events
 from passes_over_t import dies_at, shards_count_once
 from processes import alive, below, wait_until
-from tiny import PRIVATE
+from tiny import PRIVATE, unreported
 
 from moc.data import SOURCES
 from moc.errors import StudyError
@@ -72,8 +72,9 @@ def spent(folder):
 def test_a_study_that_loses_a_worker_in_a_batch_loses_nothing_and_counts_nothing_twice(
     tmp_path, monkeypatch, capfd
 ):
-    config = parse_config(PRIVATE, where="test")
-    there = parse_config({**PRIVATE, "executor": {"kind": "ray", "workers": 2}}, where="test")
+    here_only = unreported(PRIVATE)
+    config = parse_config(here_only, where="test")
+    there = parse_config({**here_only, "executor": {"kind": "ray", "workers": 2}}, where="test")
     monkeypatch.setenv("MOC_LEDGER", str(tmp_path / "here.jsonl"))
     run_study(config, here := tmp_path / "here")
     shutil.copytree(here, folder := tmp_path / "ray")  # the same noise, and no trial yet
