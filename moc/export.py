@@ -22,6 +22,7 @@ from moc.errors import DataError, PolicyError
 from moc.evaluate.scores import Scores
 from moc.privacy.access import ADJACENCY, UNIT
 from moc.privacy.accountant import ACCOUNTANT
+from moc.study.findings import Confirmation
 from moc.study.records import StudyRecord, Trial
 from moc.views.card import card_text
 from moc.views.checks import checks_of_set, curve_of, curve_rows
@@ -265,11 +266,12 @@ def _confirmation(study: StudyRecord, number: int) -> dict[str, Any] | None:
     one = study.confirmations.get(number)
     if one is None:
         return None
-    return {
-        **asdict(one),
-        "scores": _scores(one.scores),
-        "words": confirmation_words(study, number),
-    }
+    hardened = None if one.hardened is None else _confirmed(one.hardened)
+    return {**_confirmed(one), "hardened": hardened, "words": confirmation_words(study, number)}
+
+
+def _confirmed(one: Confirmation) -> dict[str, Any]:
+    return {**asdict(one), "scores": _scores(one.scores)}
 
 
 def _privacy(study: StudyRecord, trial: Trial) -> dict[str, Any]:

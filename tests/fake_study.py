@@ -16,7 +16,8 @@ from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
 from moc.evaluate.scores import Estimate
 from moc.privacy.ladder import Rung
 from moc.study.config import parse_config
-from moc.study.records import Baseline, MaskingChecks, RobustnessCurve, StudyRecord, Trial
+from moc.study.findings import MaskingChecks, RobustnessCurve
+from moc.study.records import Baseline, StudyRecord, Trial
 from moc.study.standing import objective_values
 
 if TYPE_CHECKING:

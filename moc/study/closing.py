@@ -18,8 +18,9 @@ from moc.study.attempts import Failure
 from moc.study.context import StudyContext
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
+from moc.study.findings import RobustnessCurve
 from moc.study.jobs import Examine, Score
-from moc.study.records import RobustnessCurve, StudyRecord, set_path, trial_name
+from moc.study.records import StudyRecord, set_path, trial_name
 from moc.study.store import curve_to_json, read_study, scores_to_json
 from moc.study.transfer import Transfer, train_transfer
 from moc.study.worklist import Worklist, network_seeds

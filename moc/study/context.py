@@ -423,11 +423,14 @@ class StudyContext:
         named = [network for one in config.rounds for network in one.networks or ()]
         return (*config.evidence.seen, *named) or (default_network(self.info),)
 
-    def measures_of(self, suite: Suite) -> dict[str, Measure]:
-        """What is counted on held-out records under these attacks, by objective."""
+    def measures_of(self, suite: Suite, training: Training | None = None) -> dict[str, Measure]:
+        """What is counted on held-out records under these attacks, by objective.
+
+        Networks are trained as the study has it, unless another training is given.
+        """
         context = MeasureContext(
             info=self.info,
-            training=self.training,
+            training=training or self.training,
             suite=suite,
             threat=self.config.threat,
             seen=self._seen,

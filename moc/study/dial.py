@@ -10,14 +10,17 @@ from pathlib import Path
 
 import torch
 
+from moc.attacks.base import Attack
 from moc.data.storage import load_set, save_set
 from moc.errors import StudyError
 from moc.evaluate.examine import examine
+from moc.evaluate.protocols.base import ADVERSARIAL
 from moc.evaluate.scores import Estimate
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.suites import SUITES, Suite
 from moc.evaluate.trained import Trained
 from moc.objectives.base import Facts
+from moc.objectives.robust_error import RobustError
 from moc.search.space import Point
 from moc.study.closing import note_examined
 from moc.study.config import parse_config
@@ -111,7 +114,8 @@ class Dial:
     def confirm(self, number: int, suite: str = "full") -> None:
         """Score a chosen trial once more: fresh networks, test records, the attacks of claims.
 
-        The masking checks are run where the study has not run them.
+        Then networks that are trained under attack on the set, since whoever may train as they
+        like gets more robust ones so. The masking checks are run where the study has not run them.
 
         Args:
             number: The trial.
@@ -120,21 +124,30 @@ class Dial:
         trial = read_study(self.folder).trial(number)
         with locked(self.folder), threads_of(self.config):
             ledger = StudyLedger(self.folder / "study.jsonl")
-            if ledger.find("confirmed", trial=number, suite=suite) is not None:
-                return
             attacks = SUITES.make(suite)
-            scores = self._scores(number, trial.epsilon, attacks, test=True)
-            ledger.append(
-                "confirmed",
-                trial=number,
-                suite=suite,
-                attacks=[attack.label for attack in attacks.attacks],
-                scores=scores_to_json(scores),
-                records=len(self.context.held_out["test"]),
-                networks=len(self._seeds(test=True)),
-            )
+            for kind, within in self._ways():
+                if ledger.find(kind, trial=number, suite=suite) is not None:
+                    continue
+                scores = self._scores(number, trial.epsilon, attacks, test=True, within=within)
+                ledger.append(
+                    kind,
+                    trial=number,
+                    suite=suite,
+                    attacks=[attack.label for attack in attacks.attacks],
+                    scores=scores_to_json(scores),
+                    records=len(self.context.held_out["test"]),
+                    networks=len(self._seeds(test=True)),
+                    training_attack=within.label if within else "",
+                )
             if ledger.find("examined", trial=number) is None:
                 self._examine(ledger, trial)
+
+    def _ways(self) -> list[tuple[str, Attack | None]]:
+        """The events that confirm a set, and what attacks the training of the networks of each."""
+        config = self.config
+        robust = any(isinstance(one, RobustError) for one in config.objectives.values())
+        plain = config.evaluate.protocol.attack is None
+        return [("confirmed", None), *([("hardened", ADVERSARIAL)] if robust and plain else [])]
 
     def _examine(self, ledger: StudyLedger, trial: Trial) -> None:
         """Masking checks of a trial that the study itself did not check."""
@@ -166,12 +179,23 @@ class Dial:
         return tuple(seed + _CONFIRMED for seed in seeds) if test else seeds
 
     def _scores(
-        self, number: int, epsilon: float, suite: Suite, *, test: bool = False
+        self,
+        number: int,
+        epsilon: float,
+        suite: Suite,
+        *,
+        test: bool = False,
+        within: Attack | None = None,
     ) -> dict[str, Estimate]:
+        """Scores on validation or test records, of networks trained as usual or under an attack."""
         held_out = self.context.held_out["test" if test else "validation"]
-        synthetic, measures = load_set(self._path(number)), self.context.measures_of(suite)
-        seeds, found = self._seeds(test=test), []
+        synthetic, training = load_set(self._path(number)), self.context.training
         title = f"{'confirming' if test else 'scoring'} {trial_name(number)}"
+        if within is not None:
+            update = {"attack": within, "threat": self.config.threat}
+            training, title = training.model_copy(update=update), f"{title}, trained under attack"
+        measures = self.context.measures_of(suite, training)
+        seeds, found = self._seeds(test=test), []
         with self.reporter.stage(title) as progress:
             for done, seed in enumerate(seeds):
                 progress(done, len(seeds))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,9 @@ from moc.privacy.ladder import Rung
 from moc.privacy.ledger import Ledger
 from moc.study.attempts import Failed
 from moc.study.events import StudyLedger
+from moc.study.findings import Confirmation, MaskingChecks, RobustnessCurve
 from moc.study.records import (
     Baseline,
-    Confirmation,
-    MaskingChecks,
-    RobustnessCurve,
     StudyRecord,
     Trial,
     set_path,
@@ -156,16 +155,21 @@ def _baselines(ledger: StudyLedger) -> tuple[Baseline, ...]:
 
 
 def _confirmations(ledger: StudyLedger) -> dict[int, Confirmation]:
-    return {
-        event["trial"]: Confirmation(
-            suite=event["suite"],
-            attacks=tuple(event["attacks"]),
-            scores=scores_from_json(event["scores"]),
-            records=event["records"],
-            networks=event["networks"],
-        )
-        for event in ledger.all("confirmed")
-    }
+    plain, hardened = (
+        {
+            event["trial"]: Confirmation(
+                suite=event["suite"],
+                attacks=tuple(event["attacks"]),
+                scores=scores_from_json(event["scores"]),
+                records=event["records"],
+                networks=event["networks"],
+                training_attack=event.get("training_attack", ""),
+            )
+            for event in ledger.all(kind)
+        }
+        for kind in ("confirmed", "hardened")
+    )
+    return {trial: replace(one, hardened=hardened.get(trial)) for trial, one in plain.items()}
 
 
 def _examined(config: Mapping[str, Any], ledger: StudyLedger) -> dict[str, Any]:

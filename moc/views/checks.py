@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from moc.study.records import RobustnessCurve, StudyRecord
+from moc.study.findings import RobustnessCurve
+from moc.study.records import StudyRecord
 from moc.views.base import View
 from moc.views.words import finite
 

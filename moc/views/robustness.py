@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 
-from moc.study.records import MaskingChecks, StudyRecord
+from moc.study.findings import MaskingChecks
+from moc.study.records import StudyRecord
 from moc.views.checks import checks_failed, checks_summary, checks_word, sorted_curves
 from moc.views.tables import plain_table
 from moc.views.words import percent

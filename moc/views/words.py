@@ -112,12 +112,19 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]
 
 
 def confirmation_words(study: StudyRecord, number: int) -> str:
-    """A confirmation in a sentence."""
+    """A confirmation in a sentence, and in another what training under attack would give."""
     one = study.confirmations[number]
-    return (
+    words = (
         f"Confirmed by {one.networks} fresh networks on {one.records} test records, under "
         f"{', '.join(one.attacks)} (suite {one.suite!r}): "
         f"{scores_words(one.scores, study.measured)}."
+    )
+    if one.hardened is None:
+        return words
+    return (
+        f"{words} Another recipe, no part of what the search has seen: networks whose every "
+        f"training batch is attacked ({one.hardened.training_attack}) have "
+        f"{scores_words(one.hardened.scores, study.measured)} under the same attacks."
     )
 
 

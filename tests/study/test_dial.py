@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 from moc.cli import app
 from moc.data.storage import load_set
 from moc.errors import MocError, StudyError
+from moc.evaluate.protocols.base import ADVERSARIAL
+from moc.evaluate.scoring import count_outcomes
 from moc.policy.choose import choose_set
 from moc.policy.rules import suggest
+from moc.study import dial as dial_module
 from moc.study.config import parse_config
 from moc.study.dial import Dial
 from moc.study.events import StudyLedger
@@ -23,6 +26,7 @@ from moc.study.records import curve_path
 from moc.study.reporter import Silent
 from moc.study.run import run_study
 from moc.study.store import read_study
+from moc.views.words import confirmation_words, scores_words
 
 
 @pytest.fixture
@@ -86,9 +90,32 @@ def test_a_confirmation_is_made_once_by_fresh_networks(copy):
     found = read_study(copy.folder).confirmations[0]
     assert (found.suite, found.networks, found.records) == ("fast", 1, 60)
     assert 0 <= found.scores["error"].mean <= found.scores["robust_error"].mean
+    assert found.training_attack == ""
     lines = len(StudyLedger(copy.folder / "study.jsonl").events)
     Dial(copy, Silent()).confirm(0, suite="fast")
     assert len(StudyLedger(copy.folder / "study.jsonl").events) == lines
+
+
+def test_a_confirmation_says_what_training_under_attack_gives(copy, monkeypatch):
+    trained = []
+
+    def count(given, **rest):
+        trained.append(next(iter(rest["measures"].values())).training)
+        return count_outcomes(given, **rest)
+
+    monkeypatch.setattr(dial_module, "count_outcomes", count)
+    Dial(copy, Silent()).confirm(0, suite="fast")
+    assert [training.attack for training in trained] == [None, ADVERSARIAL]
+    assert trained[1].threat == Dial(copy, Silent()).config.threat
+    study = read_study(copy.folder)
+    one = study.confirmations[0]
+    assert (one.hardened.attacks, one.hardened.records) == (one.attacks, one.records)
+    assert one.hardened.training_attack == "pgd-ce-4"
+    assert one.hardened.scores["error"].mean <= one.hardened.scores["robust_error"].mean
+    assert one.hardened.scores != one.scores
+    words = confirmation_words(study, 0)
+    assert "training batch is attacked (pgd-ce-4)" in words
+    assert scores_words(one.hardened.scores, study.measured) in words
 
 
 def test_a_study_that_is_under_way_is_not_opened(copy):
