@@ -68,6 +68,7 @@ class Objective(Part, ABC):
         scale: Scale on which it is compared: axes, hypervolume, choice.
         exact: Whether it is known exactly of a finished set, by `value`.
         weighed: Whether its loss depends on S, so that condensation minimises it.
+        advice: What else lowers it, for whoever finds no set within a limit on it; a sentence.
     """
 
     words: ClassVar[str]
@@ -75,6 +76,7 @@ class Objective(Part, ABC):
     scale: ClassVar[Literal["linear", "log2"]] = "linear"
     exact: ClassVar[bool] = False
     weighed: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
 
     def check(self, discrepancy: Discrepancy) -> None:
         """Refuse what cannot work, before anything is read; `discrepancy` is the study's.

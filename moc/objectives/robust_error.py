@@ -33,6 +33,10 @@ class RobustError(Objective):
     kind: Literal["robust_error"] = "robust_error"
     words: ClassVar[str] = "robust error"
     weighed: ClassVar[bool] = True
+    advice: ClassVar[str] = (
+        "Networks withstand more where every batch of their training is attacked ([evaluate."
+        "protocol] attack), whatever the set."
+    )
     adversarial: Annotated[LossPart, LOSSES] = Attacked()
 
     @property

@@ -14,6 +14,7 @@ from moc.evaluate.scores import Estimate
 from moc.policy.rules import (
     BALANCED,
     Limits,
+    advice_on,
     check_limits,
     compromise,
     describe_limits,
@@ -211,6 +212,7 @@ class _Candidates:
             for name, most in limits.items()
         )
         place = int(np.argmin(over))
+        missed = [name for name, most in limits.items() if self._means[name][place] > most]
         words = ", ".join(
             f"{self.objectives[name].words} "
             f"{value_words(self.objectives[name], float(self._means[name][place]))}"
@@ -220,6 +222,7 @@ class _Candidates:
             f"No point of a curve should keep within {describe_limits(limits, self.objectives)}. "
             f"Closest comes {point_words(self._space.place(self.points[place]))}"
             f"{_rung_words(self.curves[self._curve[place]])}: expected {words}. Loosen a limit."
+            f"{advice_on(missed, self.objectives)}"
         )
 
 

@@ -9,7 +9,7 @@ objective, all minimised.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -231,6 +231,7 @@ def _closest_miss(
             over / max(limits[name], 1e-3) for name, over in _excess(t, limits).items()
         ),
     )
+    advice = advice_on(_excess(trial, limits), objectives)
     misses = [
         f"its {objectives[name].words} is "
         f"{value_words(objectives[name], limits[name] + over)}, "
@@ -239,8 +240,13 @@ def _closest_miss(
     ]
     return (
         f"No trial of the front keeps within {describe_limits(limits, objectives)}. Closest is "
-        f"{trial.name}: {', and '.join(misses)}. Loosen that limit, or run more trials."
+        f"{trial.name}: {', and '.join(misses)}. Loosen that limit, or run more trials.{advice}"
     )
+
+
+def advice_on(names: Iterable[str], objectives: Mapping[str, Objective]) -> str:
+    """What else would lower these objectives, each in a sentence after a space."""
+    return "".join(f" {one.advice}" for one in map(objectives.__getitem__, names) if one.advice)
 
 
 def value_words(objective: Objective, value: float, *, change: bool = False) -> str:

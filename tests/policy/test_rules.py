@@ -178,6 +178,10 @@ def test_an_unreachable_limit_names_the_closest_trial_and_its_miss(study):
     two = with_front(study, [(0.20, 0.50, 8.0), (0.33, 0.40, 2.0)])
     with pytest.raises(PolicyError, match=r"trial-001: its clean error is 33 %, 3 points above"):
         suggest(two, {"error": 0.3, "epsilon": 2.0})
+    with pytest.raises(PolicyError, match=r"more trials\.$"):
+        suggest(two, {"error": 0.3, "epsilon": 2.0})
+    with pytest.raises(PolicyError, match=r"robust error is 40 %, .*training is attacked"):
+        suggest(two, {"robust_error": 0.3})
 
 
 def test_a_limit_on_epsilon_is_exact(study):
