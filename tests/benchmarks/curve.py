@@ -15,16 +15,13 @@ again.
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from bench_things import clock
+from rungs import measure_rungs, parser_of
 
 from moc.condense import Normalisation, Start, Task, condense, condense_curves, losses_of
 from moc.condense.settings import CondenseSettings
@@ -32,11 +29,8 @@ from moc.data.curve import Curve
 from moc.data.synthetic import SyntheticSet
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.trained import Trained
-from moc.memory import keep_freed_memory
 from moc.search.front import Frame, hypervolume
-from moc.study.config import load_config, parse_config
 from moc.study.context import StudyContext
-from moc.study.reporter import Silent
 
 FRAME = Frame(ideal=(0.0, 0.0), nadir=(0.4, 0.95))
 """Of the hypervolume over error and robust error; the same for all studies."""
@@ -44,33 +38,13 @@ FRAME = Frame(ideal=(0.0, 0.0), nadir=(0.4, 0.95))
 
 def main() -> None:
     """Measure what is missing, then print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", type=Path)
-    parser.add_argument("--profile")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser = parser_of(__doc__, out="curve.json")
     parser.add_argument("--points", type=int, default=9)
-    parser.add_argument("--networks", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of the curve, if not those of sets apart")
     parser.add_argument("--between", type=int)
     parser.add_argument("--degree", type=int)
     parser.add_argument("--line", action="store_true", help="the straight line too")
-    parser.add_argument("--rungs", type=int, nargs="+")
-    parser.add_argument("--out", type=Path, default=Path("curve.json"))
-    options = parser.parse_args()
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = json.loads(options.out.read_text()) if options.out.exists() else []
-    for seed in options.seeds:
-        tables = load_config(options.study, profile=options.profile).model_dump()
-        config = parse_config({**tables, "seed": seed}, where=str(options.study))
-        with tempfile.TemporaryDirectory() as folder:
-            context = StudyContext.load(config, Path(folder), Silent())
-            for rung in options.rungs or range(context.rungs):
-                if any((row["seed"], row["rung"]) == (seed, rung) for row in rows):
-                    continue
-                rows += list(_measure(context, seed, rung, options))
-                options.out.write_text(json.dumps(rows, indent=1))
-                report(rows)
+    measure_rungs(parser.parse_args(), _measure, report)
 
 
 def _measure(

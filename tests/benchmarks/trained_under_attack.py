@@ -15,14 +15,11 @@ is not done again.
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import torch
+from rungs import measure_rungs, parser_of
 
 from moc.condense import Task, condense
 from moc.data.synthetic import SyntheticSet
@@ -31,40 +28,18 @@ from moc.evaluate.protocols.base import ADVERSARIAL
 from moc.evaluate.scoring import count_outcomes, estimates
 from moc.evaluate.suites import FullSuite, Suite
 from moc.evaluate.trained import Trained
-from moc.memory import keep_freed_memory
 from moc.networks.train import Training
 from moc.privacy.held_out import HeldOut
-from moc.study.config import load_config, parse_config
 from moc.study.context import StudyContext
-from moc.study.reporter import Silent
 
 
 def main() -> None:
     """Measure what is missing, then print a Markdown table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("study", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--rungs", type=int, nargs="+")
-    parser.add_argument("--networks", type=int, default=3)
+    parser = parser_of(__doc__, out="trained_under_attack.json")
     parser.add_argument("--full", type=int, default=0, help="test records under AutoAttack")
-    parser.add_argument("--out", type=Path, default=Path("trained_under_attack.json"))
-    options = parser.parse_args()
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = json.loads(options.out.read_text()) if options.out.exists() else []
-    for seed in options.seeds:
-        tables = load_config(options.study).model_dump()
-        config = parse_config({**tables, "seed": seed}, where=str(options.study))
-        with tempfile.TemporaryDirectory() as folder:
-            context = StudyContext.load(config, Path(folder), Silent())
-            for rung in options.rungs or range(context.rungs):
-                if any((row["seed"], row["rung"]) == (seed, rung) for row in rows):
-                    continue
-                rows += list(_measure(context, seed, rung, options))
-                options.out.write_text(json.dumps(rows, indent=1))
-                print(f"\n{_table(rows)}", flush=True)
+    measure_rungs(
+        parser.parse_args(), _measure, lambda rows: print(f"\n{_table(rows)}", flush=True)
+    )
 
 
 def _measure(
