@@ -4,11 +4,11 @@
     python tests/benchmarks/gpu.py --out gpu.json --small
 
 A slice is a process of its own: the tests marked `gpu`, a row of the benchmark, a set under the
-standard protocol, a private set from two rounds, a curve against sets apart. Slices that measure
-time run alone; of the others, `--beside` run at once. What a slice finds is in the file once it
-ends; the same command does what is missing, so that a run that was cut off, or that ended at its
-limit, goes on. `--small` runs the small form of every slice on the CPU: it shows that they run, and
-measures nothing.
+standard protocol, a private set from two rounds, a curve against sets apart, sets that are trained
+on under attack. Slices that measure time run alone; of the others, `--beside` run at once. What a
+slice finds is in the file once it ends; the same command does what is missing, so that a run that
+was cut off, or that ended at its limit, goes on. `--small` runs the small form of every slice on
+the CPU: it shows that they run, and measures nothing.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ SMALL_SIZES = ["--per-class", "2", "--proxy", "3", "--condense-steps", "2"]
 SMALL_SIZES += ["--seen-under", "convnet2-w8"]
 CURVE = ["--points", "9", "--networks", "2"]
 SMALL_CURVE = ["--points", "2", "--networks", "1", "--steps", "2"]
+ATTACKED = ["--networks", "3", "--full", "500"]
+SMALL_ATTACKED = ["--networks", "1", "--full", "10"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +127,14 @@ def slices(device: str) -> list[Slice]:
 
 def _of_seed(seed: int, python: str, *, small: bool) -> Iterator[Slice]:
     """What is measured over several seeds."""
-    study = "digits_open" if small else "robust_fashion_mnist"
-    curve = (python, str(HERE / "curve.py"), str(HERE.parents[1] / "studies" / f"{study}.toml"))
-    sizes = SMALL_CURVE if small else CURVE
-    command = (*curve, "--seeds", str(seed), *sizes, "--out", "{out}")
-    yield Slice(name=f"curve, seed {seed}", command=command)
+    name = "digits_open" if small else "robust_fashion_mnist"
+    study = (str(HERE.parents[1] / "studies" / f"{name}.toml"), "--seeds", str(seed))
+    for name, program, sizes in (
+        ("curve", "curve.py", SMALL_CURVE if small else CURVE),
+        ("trained under attack", "trained_under_attack.py", SMALL_ATTACKED if small else ATTACKED),
+    ):
+        command = (python, str(HERE / program), *study, *sizes, "--out", "{out}")
+        yield Slice(name=f"{name}, seed {seed}", command=command)
     private = (python, str(HERE / "private_rounds.py"), *(SMALL_PRIVATE if small else PRIVATE))
     for name, asked in ROUNDS.items():
         own = (*asked, *(SMALL_SIZES if small else ()))
