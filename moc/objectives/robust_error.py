@@ -34,8 +34,8 @@ class RobustError(Objective):
     words: ClassVar[str] = "robust error"
     weighed: ClassVar[bool] = True
     advice: ClassVar[str] = (
-        "Networks withstand more where every batch of their training is attacked ([evaluate."
-        "protocol] attack), whatever the set."
+        "Networks withstand more where every batch of their training is attacked, whatever the "
+        "set: the objective hardened_error measures that."
     )
     adversarial: Annotated[LossPart, LOSSES] = Attacked()
 

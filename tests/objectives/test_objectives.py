@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from moc.data.declared import DataInfo
 from moc.data.decoder import Decoder
 from moc.data.synthetic import SyntheticSet, balanced_labels, one_hot
 from moc.errors import PolicyError, StudyError
+from moc.evaluate.protocols.base import ADVERSARIAL
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.scores import Estimate
 from moc.evaluate.suites import PrivateSuite
@@ -64,11 +66,12 @@ def objective(request):
     return OBJECTIVES.make(request.param)
 
 
-def test_all_seven_are_there():
+def test_all_eight_are_there():
     assert list(OBJECTIVES.parts) == [
         "calibration_error",
         "epsilon",
         "error",
+        "hardened_error",
         "robust_error",
         "stored_bytes",
         "transfer_error",
@@ -169,6 +172,15 @@ def test_transfer_is_to_an_architecture_that_was_not_seen():
     assert measure_of("transfer_error").training.network.name == "mlp2-w256"
     with pytest.raises(StudyError, match=r"never saw.*mlp1-w4"):
         measure_of("transfer_error", network="mlp1-w4")
+
+
+def test_hardened_is_robust_error_of_another_training_alone():
+    robust, hardened = measure_of("robust_error"), measure_of("hardened_error")
+    assert robust.training.attack is None
+    assert hardened.training.attack == ADVERSARIAL
+    assert hardened.training.threat == robust.threat
+    changed = {"attack": None, "threat": robust.training.threat}
+    assert replace(hardened, training=hardened.training.model_copy(update=changed)) == robust
 
 
 @pytest.mark.parametrize(("labels", "size"), [("hard", 6 * 4 * 4 + 6), ("soft", 6 * 4 * 7)])
