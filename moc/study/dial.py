@@ -114,7 +114,7 @@ class Dial:
     def confirm(self, number: int, suite: str = "full") -> None:
         """Score a chosen trial once more: fresh networks, test records, the attacks of claims.
 
-        Then networks that are trained under attack on the set, since whoever may train as they
+        Then a network that is trained under attack on the set, since whoever may train as they
         like gets more robust ones so. The masking checks are run where the study has not run them.
 
         Args:
@@ -136,7 +136,7 @@ class Dial:
                     attacks=[attack.label for attack in attacks.attacks],
                     scores=scores_to_json(scores),
                     records=len(self.context.held_out["test"]),
-                    networks=len(self._seeds(test=True)),
+                    networks=len(self._seeds(test=True, within=within)),
                     training_attack=within.label if within else "",
                 )
             if ledger.find("examined", trial=number) is None:
@@ -173,10 +173,11 @@ class Dial:
     def _path(self, number: int) -> Path:
         return self.folder / set_path(trial_name(number))
 
-    def _seeds(self, *, test: bool) -> tuple[int, ...]:
-        """Those of the search, as all trials met; or fresh ones."""
+    def _seeds(self, *, test: bool, within: Attack | None = None) -> tuple[int, ...]:
+        """Those of the search, as all trials met; or fresh ones, one where training is attacked."""
         seeds = network_seeds(self.config, test=test)
-        return tuple(seed + _CONFIRMED for seed in seeds) if test else seeds
+        fresh = tuple(seed + _CONFIRMED for seed in seeds)
+        return (fresh[:1] if within else fresh) if test else seeds
 
     def _scores(
         self,
@@ -195,7 +196,7 @@ class Dial:
             update = {"attack": within, "threat": self.config.threat}
             training, title = training.model_copy(update=update), f"{title}, trained under attack"
         measures = self.context.measures_of(suite, training)
-        seeds, found = self._seeds(test=test), []
+        seeds, found = self._seeds(test=test, within=within), []
         with self.reporter.stage(title) as progress:
             for done, seed in enumerate(seeds):
                 progress(done, len(seeds))

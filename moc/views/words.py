@@ -113,18 +113,18 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]
 
 def confirmation_words(study: StudyRecord, number: int) -> str:
     """A confirmation in a sentence, and in another what training under attack would give."""
-    one = study.confirmations[number]
+    one, measured = study.confirmations[number], study.measured
     words = (
         f"Confirmed by {one.networks} fresh networks on {one.records} test records, under "
         f"{', '.join(one.attacks)} (suite {one.suite!r}): "
-        f"{scores_words(one.scores, study.measured)}."
+        f"{scores_words(one.scores, measured)}."
     )
     if one.hardened is None:
         return words
     return (
-        f"{words} Another recipe, no part of what the search has seen: networks whose every "
-        f"training batch is attacked ({one.hardened.training_attack}) have "
-        f"{scores_words(one.hardened.scores, study.measured)} under the same attacks."
+        f"{words} Another recipe, which the search has not seen: where every batch of training is "
+        f"attacked ({one.hardened.training_attack}), {scores_words(one.hardened.scores, measured)} "
+        f"under the same attacks (networks: {one.hardened.networks})."
     )
 
 

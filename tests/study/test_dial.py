@@ -114,7 +114,7 @@ def test_a_confirmation_says_what_training_under_attack_gives(copy, monkeypatch)
     assert one.hardened.scores["error"].mean <= one.hardened.scores["robust_error"].mean
     assert one.hardened.scores != one.scores
     words = confirmation_words(study, 0)
-    assert "training batch is attacked (pgd-ce-4)" in words
+    assert "every batch of training is attacked (pgd-ce-4)" in words
     assert scores_words(one.hardened.scores, study.measured) in words
 
 
