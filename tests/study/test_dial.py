@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 
@@ -15,6 +16,7 @@ from moc.data.storage import load_set
 from moc.errors import MocError, StudyError
 from moc.evaluate.protocols.base import ADVERSARIAL
 from moc.evaluate.scoring import count_outcomes
+from moc.export import export_set
 from moc.policy.choose import choose_set
 from moc.policy.rules import suggest
 from moc.study import dial as dial_module
@@ -96,7 +98,7 @@ def test_a_confirmation_is_made_once_by_fresh_networks(copy):
     assert len(StudyLedger(copy.folder / "study.jsonl").events) == lines
 
 
-def test_a_confirmation_says_what_training_under_attack_gives(copy, monkeypatch):
+def test_a_confirmation_says_what_training_under_attack_gives(copy, tmp_path, monkeypatch):
     trained = []
 
     def count(given, **rest):
@@ -116,6 +118,12 @@ def test_a_confirmation_says_what_training_under_attack_gives(copy, monkeypatch)
     words = confirmation_words(study, 0)
     assert "every batch of training is attacked (pgd-ce-4)" in words
     assert scores_words(one.hardened.scores, study.measured) in words
+    out = export_set(study, 0, tmp_path / "out")
+    card = json.loads((out / "card.json").read_text())["confirmation"]
+    mean, se = card["hardened"]["scores"]["robust_error"]
+    found = one.hardened.scores["robust_error"]
+    assert (mean, se) == pytest.approx((found.mean, found.se))
+    assert words in (out / "README.md").read_text()
 
 
 def test_a_study_that_is_under_way_is_not_opened(copy):
