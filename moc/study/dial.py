@@ -125,10 +125,10 @@ class Dial:
         with locked(self.folder), threads_of(self.config):
             ledger = StudyLedger(self.folder / "study.jsonl")
             attacks = SUITES.make(suite)
-            for kind, within in self._ways():
+            for kind, under in self._ways():
                 if ledger.find(kind, trial=number, suite=suite) is not None:
                     continue
-                scores = self._scores(number, trial.epsilon, attacks, test=True, within=within)
+                scores = self._scores(number, trial.epsilon, attacks, test=True, under=under)
                 ledger.append(
                     kind,
                     trial=number,
@@ -136,8 +136,8 @@ class Dial:
                     attacks=[attack.label for attack in attacks.attacks],
                     scores=scores_to_json(scores),
                     records=len(self.context.held_out["test"]),
-                    networks=len(self._seeds(test=True, within=within)),
-                    training_attack=within.label if within else "",
+                    networks=len(self._seeds(test=True, under=under)),
+                    training_attack=under.label if under else "",
                 )
             if ledger.find("examined", trial=number) is None:
                 self._examine(ledger, trial)
@@ -173,11 +173,11 @@ class Dial:
     def _path(self, number: int) -> Path:
         return self.folder / set_path(trial_name(number))
 
-    def _seeds(self, *, test: bool, within: Attack | None = None) -> tuple[int, ...]:
+    def _seeds(self, *, test: bool, under: Attack | None = None) -> tuple[int, ...]:
         """Those of the search, as all trials met; or fresh ones, one where training is attacked."""
         seeds = network_seeds(self.config, test=test)
         fresh = tuple(seed + _CONFIRMED for seed in seeds)
-        return (fresh[:1] if within else fresh) if test else seeds
+        return (fresh[:1] if under else fresh) if test else seeds
 
     def _scores(
         self,
@@ -186,17 +186,17 @@ class Dial:
         suite: Suite,
         *,
         test: bool = False,
-        within: Attack | None = None,
+        under: Attack | None = None,
     ) -> dict[str, Estimate]:
         """Scores on validation or test records, of networks trained as usual or under an attack."""
         held_out = self.context.held_out["test" if test else "validation"]
         synthetic, training = load_set(self._path(number)), self.context.training
         title = f"{'confirming' if test else 'scoring'} {trial_name(number)}"
-        if within is not None:
-            update = {"attack": within, "threat": self.config.threat}
+        if under is not None:
+            update = {"attack": under, "threat": self.config.threat}
             training, title = training.model_copy(update=update), f"{title}, trained under attack"
         measures = self.context.measures_of(suite, training)
-        seeds, found = self._seeds(test=test, within=within), []
+        seeds, found = self._seeds(test=test, under=under), []
         with self.reporter.stage(title) as progress:
             for done, seed in enumerate(seeds):
                 progress(done, len(seeds))
