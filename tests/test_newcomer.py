@@ -123,7 +123,8 @@ def test_from_a_folder_of_images_to_a_network_without_moc(moc_command, tmp_path)
 
     seen = run(moc_command, "inspect", "images", folder=here)
     assert "train: 1200 records" in seen
-    table = seen[seen.index("[data]") :]
+    table = seen[seen.index("[data]") :].replace("test = 200", "test = 100")  # AutoAttack is slow
+    assert "test = 100" in table
     (here / "own.toml").write_text(STUDY.format(data=table))
     assert "own can run" in run(moc_command, "check", "own.toml", folder=here)
     run(moc_command, "study", "own.toml", "--no-mlflow", "--quiet", folder=here)
