@@ -111,6 +111,10 @@ class Training(BaseModel):
         """Whether an epoch, counted from 0, has the smaller learning rate."""
         return epoch >= self.epochs // 2 + 1
 
+    def under(self, attack: Attack, threat: Threat) -> Training:
+        """The same with every batch attacked within `threat`."""
+        return self.model_copy(update={"attack": attack, "threat": threat})
+
 
 def train(
     synthetic: SyntheticSet, training: Training, *, seed: int, device: torch.device | str = "cpu"

@@ -29,9 +29,8 @@ class HardenedError(Objective):
 
     @override
     def measure(self, context: MeasureContext) -> Measure:
-        update = {"attack": self.attack, "threat": context.threat}
         return RightUnderAttack(
-            training=context.training.model_copy(update=update),
+            training=context.training.under(self.attack, context.threat),
             suite=context.suite,
             threat=context.threat,
         )

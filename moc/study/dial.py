@@ -193,8 +193,8 @@ class Dial:
         synthetic, training = load_set(self._path(number)), self.context.training
         title = f"{'confirming' if test else 'scoring'} {trial_name(number)}"
         if under is not None:
-            update = {"attack": under, "threat": self.config.threat}
-            training, title = training.model_copy(update=update), f"{title}, trained under attack"
+            training = training.under(under, self.config.threat)
+            title += ", trained under attack"
         measures = self.context.measures_of(suite, training)
         seeds, found = self._seeds(test=test, under=under), []
         with self.reporter.stage(title) as progress:

@@ -46,8 +46,8 @@ def _measure(
     context: StudyContext, seed: int, rung: int, options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """The rows of a seed and rung: every set, trained on in both ways."""
-    attacked = {"attack": ADVERSARIAL, "threat": context.config.threat}
-    ways = {"plain": context.training, "under attack": context.training.model_copy(update=attacked)}
+    attacked = context.training.under(ADVERSARIAL, context.config.threat)
+    ways = {"plain": context.training, "under attack": attacked}
     for name, synthetic in _sets(context, seed, rung):
         for way, training in ways.items():
             scores = _scores(context, synthetic, training, options)
