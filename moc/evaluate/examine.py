@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from moc.attacks.gradient import Fgsm, PgdCe, PgdMargin
 from moc.attacks.threat import Threat
@@ -56,7 +56,7 @@ def examine(
     threat: Threat,
     held_out: HeldOut,
     checked: bool,
-    transfer_models: Sequence[nn.Module] = (),
+    transferred: Sequence[Tensor] = (),
 ) -> Examination:
     """Check the first of the networks trained on a set, and measure the curve of all.
 
@@ -66,7 +66,7 @@ def examine(
         threat: What to attack within.
         held_out: Records that may be shown to an attack.
         checked: Whether to run the masking checks.
-        transfer_models: Other networks on the same device, for those checks; see
+        transferred: The same records made adversarial to other networks, for those checks; see
             `masking_report`.
 
     Raises:
@@ -85,7 +85,7 @@ def examine(
             threat=threat,
             classes=networks[0].head.out_features,
             seed=seeds[0],
-            transfer_models=transfer_models,
+            transferred=[moved.to(trained.device) for moved in transferred],
         )
     threats = budgets(threat)
     bound = math.sqrt(len(seeds) * len(threats))

@@ -56,7 +56,7 @@ def masking_report(
     threat: Threat,
     classes: int,
     seed: int,
-    transfer_models: Sequence[nn.Module] = (),
+    transferred: Sequence[Tensor] = (),
 ) -> list[Check]:
     """Run every check on one network.
 
@@ -67,8 +67,9 @@ def masking_report(
         threat: The norm and the budget of the robust score.
         classes: Number of logits.
         seed: Public seed of the attacks and of the noise.
-        transfer_models: Other networks on the same records, whose adversarial records the model
-            must not mind more than its own; best one trained plainly and one adversarially.
+        transferred: The same records made adversarial to other networks, (n, *shape) each, see
+            `adversarial_to`: the model must not mind them more than those made to itself. Best is
+            one network trained plainly and one adversarially.
 
     Returns:
         One `Check` for each question, in a fixed order.
@@ -104,11 +105,34 @@ def masking_report(
             no_weaker(
                 f"white box is no weaker than transfer from network {number}",
                 strong=white,
-                weak=probe.transferred(other, threat),
+                weak=correct(model, moved, y),
             )
-            for number, other in enumerate(transfer_models, start=1)
+            for number, moved in enumerate(transferred, start=1)
         ),
     ]
+
+
+def adversarial_to(
+    model: nn.Module, x: Tensor, y: Tensor, *, threat: Threat, classes: int, seed: int
+) -> Tensor:
+    """Attack a network by PGD on the margin: records (n, *shape) for the checks of other networks.
+
+    Made once, they serve every network that is checked on the same records.
+
+    Args:
+        model: As for `masking_report`.
+        x: Likewise.
+        y: Likewise.
+        threat: Likewise.
+        classes: Likewise.
+        seed: Public seed of the attack.
+    """
+    attack = _margin()
+    moved = [
+        attack(model, images, labels, threat=threat, classes=classes, seed=seed)
+        for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True)
+    ]
+    return torch.cat(moved)
 
 
 def no_weaker(name: str, *, strong: Tensor, weak: Tensor) -> Check:
@@ -217,15 +241,6 @@ class _Probe:
             seed=self.seed,
         )
         return attacked.correct(self.x, self.y)
-
-    def transferred(self, other: nn.Module, threat: Threat) -> Tensor:
-        """Which records are right after an attack on another network, (n,) bool."""
-        attack = _margin()
-        moved = [
-            attack(other, images, labels, threat=threat, classes=self.classes, seed=self.seed)
-            for images, labels in zip(self.x.split(BATCH), self.y.split(BATCH), strict=True)
-        ]
-        return correct(self.model, torch.cat(moved), self.y)
 
 
 def _ce(steps: int = 40) -> Attack:

@@ -131,7 +131,7 @@ class Closing:
             records="examined",
             seeds=network_seeds(self.config, test=True),
             checked=number is not None,
-            transfer=() if number is None else self._transfer(study, number).networks,
+            transferred=() if number is None else self._transfer(study, number).records,
             scored="test" if missing else None,
         )
 

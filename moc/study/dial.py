@@ -164,7 +164,7 @@ class Dial:
                 threat=self.config.threat,
                 held_out=context.held_out["examined"],
                 checked=True,
-                transfer_models=transfer.networks,
+                transferred=transfer.records,
             )
         note_examined(
             context, ledger, trial.name, found, trial=trial.number, transfer=transfer.words

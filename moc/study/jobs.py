@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor
 from typing_extensions import override
 
 from moc.attacks.threat import Threat
@@ -247,12 +247,12 @@ class Examine(Trains[Examined]):
 
     Attributes:
         checked: Whether to run the masking checks.
-        transfer: Other networks whose adversarial records those checks try.
+        transferred: Those records made adversarial to other networks, which the checks try.
         scored: Held-out records on which the same networks are also scored, as `Score` would.
     """
 
     checked: bool
-    transfer: tuple[nn.Module, ...] = ()
+    transferred: tuple[Tensor, ...] = ()
     scored: str | None = None
 
     @override
@@ -265,7 +265,7 @@ class Examine(Trains[Examined]):
             threat=context.threat,
             held_out=context.held_out[self.records],
             checked=self.checked,
-            transfer_models=self.transfer,
+            transferred=self.transferred,
         )
         return Examined(found=found, counts=counts)
 

@@ -1,12 +1,15 @@
-"""The other networks of the masking checks: would their adversarial records do more harm?"""
+"""The other networks of the masking checks: do records made adversarial to them do more harm?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from moc.data.storage import load_set
 from moc.data.synthetic import SyntheticSet, one_hot
+from moc.evaluate.masking import adversarial_to
 from moc.evaluate.robust import correct
 from moc.evidence.proxy import Proxy
 from moc.networks.network import Network
@@ -28,19 +31,20 @@ _SEED = 700_000  # no network of the search or of the report has it
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """Networks to transfer attacks from.
+    """What other networks have to say on the records that are examined.
 
     Attributes:
-        networks: One trained plainly and one trained adversarially.
-        words: What they were trained on, for a person.
+        records: Those records (n, *shape), on the CPU, made adversarial to a network trained
+            plainly, and to one trained adversarially.
+        words: What these were trained on, for a person.
     """
 
-    networks: tuple[Network, ...]
+    records: tuple[Tensor, ...]
     words: str
 
 
 def train_transfer(context: StudyContext, *, stand_in: Trial) -> Transfer:
-    """Train both networks, with public seeds, on records that may be shown.
+    """Train both networks, with public seeds, on records that may be shown, and attack them once.
 
     Those are samples of T in an open study and records declared public in a private one. Where
     there are none, a set of the study itself stands in for them: post-processing, at no cost.
@@ -51,7 +55,7 @@ def train_transfer(context: StudyContext, *, stand_in: Trial) -> Transfer:
     """
     source, words = _source(context, stand_in)
     teacher = context.config.teacher
-    networks, errors = [], []
+    records, errors = [], []
     for title, adversarial in (("plainly", False), ("adversarially", True)):
         settings = teacher.model_copy(
             update={
@@ -70,12 +74,24 @@ def train_transfer(context: StudyContext, *, stand_in: Trial) -> Transfer:
                 seed=context.seed + _SEED,
                 progress=progress,
             )
-        networks.append(trained)
+        records.append(_attacked(trained, context))
         errors.append(f"{title} (clean error {_error(trained, context):.1%})")
     return Transfer(
-        networks=tuple(networks),
+        records=tuple(records),
         words=f"network 1 was trained {errors[0]}, network 2 {errors[1]}, both on {words}",
     )
+
+
+def _attacked(network: Network, context: StudyContext) -> Tensor:
+    """The records that are examined, made adversarial to a network."""
+    held_out = context.held_out["examined"]
+    x, y = (part.to(context.device) for part in held_out.examine(len(held_out)))
+    return adversarial_to(
+        *(network, x, y),
+        threat=context.config.threat,
+        classes=network.head.out_features,
+        seed=context.seed + _SEED,
+    ).cpu()
 
 
 def _error(network: Network, context: StudyContext) -> float:

@@ -10,6 +10,7 @@ from moc.data.vault import as_unit
 from moc.errors import PrivacyError
 from moc.evaluate.baselines import select
 from moc.evaluate.examine import CURVE, SHARES, budgets, examine
+from moc.evaluate.masking import adversarial_to
 from moc.evaluate.measure import error_estimate
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import Robustness, correct
@@ -60,9 +61,10 @@ def test_the_curve_ends_are_the_clean_errors_and_its_middle_the_robust_ones(part
 def test_asked_for_checks_are_those_of_the_first_network(parts):
     synthetic, how, held_out = parts
     other = train(synthetic, how["training"], seed=9)
-    options = {**how, "held_out": held_out, "checked": True}
-    one = examine(Trained(synthetic, seeds=(5,)), transfer_models=[other], **options)
-    two = examine(Trained(synthetic, seeds=(5, 6)), transfer_models=[other], **options)
+    moved = adversarial_to(other, *held_out.examine(60), threat=THREAT, classes=10, seed=0)
+    options = {**how, "held_out": held_out, "checked": True, "transferred": [moved]}
+    one = examine(Trained(synthetic, seeds=(5,)), **options)
+    two = examine(Trained(synthetic, seeds=(5, 6)), **options)
     assert one.checks == two.checks
     assert sum("transfer" in check.name for check in one.checks) == 1
 

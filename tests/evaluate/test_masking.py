@@ -11,6 +11,7 @@ from torch import nn
 from moc.attacks import AttackError, Threat
 from moc.attacks.gradient import PgdCe
 from moc.evaluate.masking import (
+    adversarial_to,
     alike,
     falling,
     few_zero_gradients,
@@ -107,8 +108,10 @@ def probes(data):
     return data[0][1200:1400], data[1][1200:1400]
 
 
-def report(model, probes, threat, **options):
-    checks = masking_report(model, *probes, threat=threat, classes=10, seed=0, **options)
+def report(model, probes, threat, others=()):
+    how = {"threat": threat, "classes": 10, "seed": 0}
+    moved = [adversarial_to(other, *probes, **how) for other in others]
+    checks = masking_report(model, *probes, **how, transferred=moved)
     return {check.name: check for check in checks}
 
 
@@ -121,20 +124,20 @@ def failures(checks):
 
 @THREATS
 def test_an_honest_network_passes_everything(honest, others, probes, threat):
-    checks = report(honest, probes, threat, transfer_models=others)
+    checks = report(honest, probes, threat, others=others)
     assert list(checks) == [*ALL, TRANSFER.format(1), TRANSFER.format(2)]
     assert not failures(checks), {name: checks[name].detail for name in failures(checks)}
 
 
 def test_an_adversarially_trained_network_passes_everything(honest, others, probes):
-    checks = report(others[1], probes, LINF, transfer_models=[honest])
+    checks = report(others[1], probes, LINF, others=[honest])
     assert not failures(checks), {name: checks[name].detail for name in failures(checks)}
 
 
 @THREATS
 def test_quantised_inputs_are_found_out(honest, others, probes, threat):
     masked = Planted(honest, before=lambda x: (8 * x).round() / 8)
-    failed = failures(report(masked, probes, threat, transfer_models=others[:1]))
+    failed = failures(report(masked, probes, threat, others=others[:1]))
     assert {GRADIENTS, CHANCE, SQUARE, TRANSFER.format(1)} <= failed
 
 
