@@ -11,7 +11,7 @@ from typing import Any
 
 from moc.errors import MocError, PolicyError
 from moc.evaluate.scores import Estimate
-from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.scoring import publish_scores
 from moc.evaluate.trained import Trained
 from moc.export import CARD, load
 from moc.objectives.base import Objective
@@ -91,8 +91,7 @@ def remeasured(
         seeds = [seed + _AGAIN for seed in network_seeds(config, test=part == "test")]
         trained = Trained(synthetic, seeds=seeds, device=context.device)
         with reporter.stage(f"measuring again on {len(held_out)} {part} records"):
-            counts = count_outcomes(trained, measures=measures, held_out=held_out)
-        found = estimates(held_out.publish(counts), measures)
+            found = publish_scores(trained, measures=measures, held_out=held_out)
         for name in found.keys() & promised.keys():
             mean, se = promised[name]
             yield Remeasured(

@@ -60,6 +60,20 @@ def count_together(
     return held_out.count_each(outcomes, bound=outcome_bound(measures, len(trained[0].seeds)))
 
 
+def publish_scores(
+    trained: Trained, *, measures: Mapping[str, Measure], held_out: HeldOut
+) -> dict[str, Estimate]:
+    """Count the outcomes of a set, publish them, and estimate every objective.
+
+    Args:
+        trained: As for `count_outcomes`.
+        measures: Likewise.
+        held_out: Likewise; private records pay for each call.
+    """
+    counts = count_outcomes(trained, measures=measures, held_out=held_out)
+    return estimates(held_out.publish(counts), measures)
+
+
 def outcome_bound(measures: Mapping[str, Measure], networks: int) -> float:
     """Largest L2 norm of what one record adds to the counts of so many networks."""
     return math.sqrt(networks * sum(measure.bound**2 for measure in measures.values()))

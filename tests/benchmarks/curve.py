@@ -27,7 +27,7 @@ from moc.condense import Normalisation, Start, Task, condense, condense_curves, 
 from moc.condense.settings import CondenseSettings
 from moc.data.curve import Curve
 from moc.data.synthetic import SyntheticSet
-from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.scoring import publish_scores
 from moc.evaluate.trained import Trained
 from moc.search.front import Frame, hypervolume
 from moc.study.context import StudyContext
@@ -128,8 +128,7 @@ def _scores(context: StudyContext, synthetic: SyntheticSet, networks: int) -> An
     measures, held_out = context.measures_of(context.training_suite), context.held_out["test"]
     seeds = range(500_000, 500_000 + networks)
     trained = Trained(synthetic, seeds=seeds, device=context.device)
-    counts = count_outcomes(trained, measures=measures, held_out=held_out)
-    return estimates(held_out.publish(counts), measures)
+    return publish_scores(trained, measures=measures, held_out=held_out)
 
 
 def report(rows: Sequence[dict[str, Any]]) -> None:

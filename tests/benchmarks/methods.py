@@ -26,7 +26,7 @@ from moc.condense.settings import CondenseSettings
 from moc.data.synthetic import SyntheticSet
 from moc.discrepancies.base import Generalization
 from moc.evaluate.baselines import select
-from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.scoring import publish_scores
 from moc.evaluate.trained import Trained
 from moc.memory import keep_freed_memory
 from moc.methods import Method, methods
@@ -119,9 +119,8 @@ def _condensed(
 def _error(context: StudyContext, synthetic: SyntheticSet, networks: int) -> float:
     measures = {"error": context.measures_of(context.training_suite)["error"]}
     trained = Trained(synthetic, seeds=range(500_000, 500_000 + networks))
-    held_out = context.held_out["test"]
-    counts = count_outcomes(trained, measures=measures, held_out=held_out)
-    return estimates(held_out.publish(counts), measures)["error"].mean
+    scores = publish_scores(trained, measures=measures, held_out=context.held_out["test"])
+    return scores["error"].mean
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

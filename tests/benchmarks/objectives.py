@@ -25,7 +25,7 @@ import torch
 
 from moc.condense import Normalisation, Task, condense
 from moc.evaluate.baselines import select
-from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.scoring import publish_scores
 from moc.evaluate.trained import Trained
 from moc.memory import keep_freed_memory
 from moc.study.config import parse_config
@@ -159,8 +159,8 @@ def _measure(context: StudyContext, synthetic: SyntheticSet, networks: int) -> t
     """Error and robust error on the test records, over fresh networks."""
     test, measures = context.held_out["test"], context.measures_of(context.training_suite)
     seeds = range(context.seed * 1_000_000, context.seed * 1_000_000 + networks)
-    counts = count_outcomes(Trained(synthetic, seeds=list(seeds)), measures=measures, held_out=test)
-    scores = estimates(test.publish(counts), measures)
+    trained = Trained(synthetic, seeds=list(seeds))
+    scores = publish_scores(trained, measures=measures, held_out=test)
     return scores["error"].mean, scores["robust_error"].mean
 
 

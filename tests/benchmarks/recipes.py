@@ -26,7 +26,7 @@ import torch
 from curve import FRAME
 
 from moc.condense import Start, condense_curves
-from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.scoring import publish_scores
 from moc.evaluate.trained import Trained
 from moc.memory import keep_freed_memory
 from moc.search.engines import ENGINES
@@ -106,10 +106,8 @@ def _scores(context: StudyContext, synthetic: Any, networks: int) -> dict[str, A
     measures, found = context.measures_of(context.training_suite), {}
     for kind, first in (("validation", 0), ("test", 500_000)):
         held_out, seeds = context.held_out[kind], range(first, first + networks)
-        counts = count_outcomes(
-            Trained(synthetic, seeds=seeds), measures=measures, held_out=held_out
-        )
-        rates = estimates(held_out.publish(counts), measures)
+        trained = Trained(synthetic, seeds=seeds)
+        rates = publish_scores(trained, measures=measures, held_out=held_out)
         found[kind] = {name: [one.mean, one.se] for name, one in rates.items()}
     return found
 

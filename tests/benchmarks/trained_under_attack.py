@@ -25,7 +25,7 @@ from moc.condense import Task, condense
 from moc.data.synthetic import SyntheticSet
 from moc.evaluate.baselines import select
 from moc.evaluate.protocols.base import ADVERSARIAL
-from moc.evaluate.scoring import count_outcomes, estimates
+from moc.evaluate.scoring import publish_scores
 from moc.evaluate.suites import FullSuite, Suite
 from moc.evaluate.trained import Trained
 from moc.networks.train import Training
@@ -84,8 +84,7 @@ def _scores(
 
     def found(suite: Suite, held_out: HeldOut) -> dict[str, float]:
         measures = context.measures_of(suite, training)
-        counts = count_outcomes(trained, measures=measures, held_out=held_out)
-        scores = estimates(held_out.publish(counts), measures)
+        scores = publish_scores(trained, measures=measures, held_out=held_out)
         return {name: 100 * one.mean for name, one in scores.items()}
 
     scores = found(context.training_suite, test)
