@@ -11,8 +11,7 @@ from typing_extensions import override
 
 from moc.errors import NotFiniteError
 from moc.networks.train import Progress
-from moc.study.jobs import WorkerContext
-from moc.study.work import Job
+from moc.study.work import Job, JobContext
 
 _NO_NUMBERS = (
     NotFiniteError,
@@ -82,13 +81,13 @@ class Attempt(Job[Any]):
         return self.job.size
 
     @override
-    def run(self, context: WorkerContext, progress: Progress, /) -> Any:
+    def run(self, context: JobContext, progress: Progress, /) -> Any:
         found = self._sparing(self.job, context, progress)
         if isinstance(found, MemoryError):
             return Failure(cause=f"out of memory, in the smallest parts too ({found})")
         return found
 
-    def _sparing(self, job: Job[Any], context: WorkerContext, progress: Progress) -> Any:  # noqa: ANN401
+    def _sparing(self, job: Job[Any], context: JobContext, progress: Progress) -> Any:  # noqa: ANN401
         """The result of a job, at once or in parts; a failure; or the last error of memory."""
         found = self._try(job, context, progress)
         if not isinstance(found, MemoryError):
@@ -106,7 +105,7 @@ class Attempt(Job[Any]):
                 return results[-1]
         return job.joined(results)
 
-    def _try(self, job: Job[Any], context: WorkerContext, progress: Progress) -> Any:  # noqa: ANN401
+    def _try(self, job: Job[Any], context: JobContext, progress: Progress) -> Any:  # noqa: ANN401
         """The result of a job, a failure, or the error that memory ran out with."""
         try:
             return job.run(context, progress)

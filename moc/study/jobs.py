@@ -42,12 +42,10 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerContext:
-    """What every job needs and no job changes.
+class ScoringContext:
+    """What jobs need that measure stored sets, and no job changes.
 
     Attributes:
-        evidence: What condensation sees.
-        recipes: How, by the number of the recipe.
         training: How networks are trained on a set to look closer at them.
         threat: What they are attacked with then.
         measures: What is counted, by kind of held-out records and objective.
@@ -55,13 +53,24 @@ class WorkerContext:
         device: Where networks live.
     """
 
-    evidence: Evidence
-    recipes: tuple[Recipe, ...]
     training: Training
     threat: Threat
     measures: Mapping[str, Mapping[str, Measure]]
     held_out: Mapping[str, HeldOut]
     device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerContext(ScoringContext):
+    """What all jobs of a study need.
+
+    Attributes:
+        evidence: What condensation sees.
+        recipes: How, by the number of the recipe.
+    """
+
+    evidence: Evidence
+    recipes: tuple[Recipe, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +193,7 @@ class Trains(Job[Result]):
     records: str
     seeds: tuple[int, ...]
 
-    def trained(self, context: WorkerContext) -> Trained:
+    def trained(self, context: ScoringContext) -> Trained:
         """The networks."""
         return Trained(load_set(self.path), seeds=self.seeds, device=context.device)
 
@@ -195,7 +204,7 @@ class Score(Trains[Counts]):
     divided = ("seeds",)
 
     @override
-    def run(self, context: WorkerContext, progress: Progress, /) -> Counts:
+    def run(self, context: ScoringContext, progress: Progress, /) -> Counts:
         return _counts(self.trained(context), self.records, context)
 
     @override
@@ -222,7 +231,7 @@ class ScoreTogether(Job[list[Counts]]):
         return len(self.jobs)
 
     @override
-    def run(self, context: WorkerContext, progress: Progress, /) -> list[Counts]:
+    def run(self, context: ScoringContext, progress: Progress, /) -> list[Counts]:
         trained, records = [job.trained(context) for job in self.jobs], self.jobs[0].records
         measures, held_out = context.measures[records], context.held_out[records]
         return count_together(trained, measures=measures, held_out=held_out)
@@ -256,7 +265,7 @@ class Examine(Trains[Examined]):
     scored: str | None = None
 
     @override
-    def run(self, context: WorkerContext, progress: Progress, /) -> Examined:
+    def run(self, context: ScoringContext, progress: Progress, /) -> Examined:
         trained = self.trained(context)
         counts = None if self.scored is None else _counts(trained, self.scored, context)
         found = examine(
@@ -270,7 +279,7 @@ class Examine(Trains[Examined]):
         return Examined(found=found, counts=counts)
 
 
-def _counts(trained: Trained, records: str, context: WorkerContext) -> Counts:
+def _counts(trained: Trained, records: str, context: ScoringContext) -> Counts:
     """Outcomes of every measure on a kind of held-out records."""
     measures, held_out = context.measures[records], context.held_out[records]
     return count_outcomes(trained, measures=measures, held_out=held_out)

@@ -13,7 +13,7 @@ from moc.study.attempts import Attempt, Failure
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.executors import Done
-from moc.study.jobs import Score, ScoreTogether
+from moc.study.jobs import Score, ScoreTogether, ScoringContext
 from moc.study.records import set_path
 from moc.study.work import Job
 
@@ -31,9 +31,9 @@ class Worklist:
         measures: What is counted, by kind of held-out records and objective.
     """
 
-    def __init__(self, context: StudyContext) -> None:
-        """Start the executor."""
-        worker = context.worker()
+    def __init__(self, context: StudyContext, worker: ScoringContext | None = None) -> None:
+        """Start the executor, for what measures stored sets alone where it is given `worker`."""
+        worker = context.worker() if worker is None else worker
         self._context, self.measures = context, worker.measures
         self._sizes: dict[str, int] = {}
         self._steps = 0  # of the work in hand, or less than none: what of it was spared beforehand

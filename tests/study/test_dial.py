@@ -13,21 +13,24 @@ from typer.testing import CliRunner
 
 from moc.cli import app
 from moc.data.storage import load_set
-from moc.errors import MocError, StudyError
+from moc.errors import MocError, NotFiniteError, StudyError
 from moc.evaluate.protocols.base import ADVERSARIAL
-from moc.evaluate.scoring import count_outcomes
+from moc.evaluate.scoring import count_outcomes, publish_scores
+from moc.evaluate.suites import FastSuite
+from moc.evaluate.trained import Trained
 from moc.export import export_set
 from moc.policy.choose import choose_set
 from moc.policy.rules import suggest
-from moc.study import dial as dial_module
+from moc.study import jobs as jobs_module
 from moc.study.config import parse_config
-from moc.study.dial import Dial
+from moc.study.dial import _CONFIRMED, Dial, _Way
 from moc.study.events import StudyLedger
 from moc.study.expected import expected
 from moc.study.records import curve_path
 from moc.study.reporter import Silent
 from moc.study.run import run_study
 from moc.study.store import read_study
+from moc.study.worklist import network_seeds
 from moc.views.words import confirmation_words, scores_words
 
 
@@ -65,7 +68,8 @@ def test_a_new_point_is_scored_as_a_trial_of_the_search_was(copy):
     # The same point as an anchor gets the anchor's very scores: same networks, same records.
     path = copy.folder / anchor.set_path
     shutil.copy(path, again._path(99))
-    scores = again._scores(99, math.inf, again.context.suites["validation"])
+    way = _Way(event="scored", records="validation", seeds=network_seeds(again.config, test=False))
+    ((_, scores),) = again._scores(99, math.inf, again.context.suites["validation"], [way])
     assert scores["error"] == anchor.scores["error"]
 
 
@@ -98,6 +102,34 @@ def test_a_confirmation_is_made_once_by_fresh_networks(copy):
     assert len(StudyLedger(copy.folder / "study.jsonl").events) == lines
 
 
+def test_every_network_of_a_confirmation_counts(copy):
+    dial = Dial(copy, Silent())
+    evaluate = dial.config.evaluate.model_copy(update={"report_replicates": 3})
+    dial.config = dial.config.model_copy(update={"evaluate": evaluate})
+    dial.confirm(0, suite="fast")
+    study = read_study(copy.folder)
+    seeds = [seed + _CONFIRMED for seed in network_seeds(dial.config, test=True)]
+    assert study.confirmations[0].networks == len(set(seeds)) == 3
+    context = dial.context
+    expected = publish_scores(
+        Trained(load_set(copy.folder / study.trials[0].set_path), seeds=seeds),
+        measures=context.measures_of(FastSuite()),
+        held_out=context.held_out["test"],
+    )
+    for name, found in study.confirmations[0].scores.items():
+        assert (found.mean, found.se) == pytest.approx((expected[name].mean, expected[name].se))
+
+
+def test_a_confirmation_that_fails_says_so_and_notes_nothing(copy, monkeypatch):
+    def fail(*_, **__):
+        raise NotFiniteError("no numbers")
+
+    monkeypatch.setattr(jobs_module, "count_outcomes", fail)
+    with pytest.raises(StudyError, match=r"trial-000 by network \d+ failed: no numbers"):
+        Dial(copy, Silent()).confirm(0, suite="fast")
+    assert read_study(copy.folder).confirmations == {}
+
+
 def test_a_confirmation_says_what_training_under_attack_gives(copy, tmp_path, monkeypatch):
     trained = []
 
@@ -105,10 +137,10 @@ def test_a_confirmation_says_what_training_under_attack_gives(copy, tmp_path, mo
         trained.append(next(iter(rest["measures"].values())).training)
         return count_outcomes(given, **rest)
 
-    monkeypatch.setattr(dial_module, "count_outcomes", count)
+    monkeypatch.setattr(jobs_module, "count_outcomes", count)
     Dial(copy, Silent()).confirm(0, suite="fast")
-    assert [training.attack for training in trained] == [None, ADVERSARIAL]
-    assert trained[1].threat == Dial(copy, Silent()).config.threat
+    assert [training.attack for training in trained] == [ADVERSARIAL, None]
+    assert trained[0].threat == Dial(copy, Silent()).config.threat
     study = read_study(copy.folder)
     one = study.confirmations[0]
     assert (one.hardened.attacks, one.hardened.records) == (one.attacks, one.records)
