@@ -3,11 +3,15 @@
     python tests/benchmarks/standard_rows.py dm-sums --device cuda --out row.json
     python tests/benchmarks/standard_rows.py frepo --seed 1 --device cuda --out row.json
     python tests/benchmarks/standard_rows.py m3d --device cpu --cost --out cost.json
+    python tests/benchmarks/standard_rows.py frepo --device cpu --under convnet3-w32 --batch 256 \
+        --networks 1 --out row.json
 
 `random`: real images. `dm-batches`, `frepo`, `m3d`: the named method on batches of T. `dm-sums`:
 distribution matching to exact sums under 64 networks that were drawn once. `--cost` takes a few
-steps alone, under sums of one network, and says what the whole would take here. `--small` is a
-short form on digits, for a CPU: it shows that the row runs, and its numbers mean nothing.
+steps alone, under sums of one network, and says what the whole would take here. `--under`,
+`--batch` and `--steps` make a cheaper set, for a CPU, which the same protocol judges; `--formation`
+gives a method another number of images. `--small` is a short form on digits: it shows that the row
+runs, and its numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ class Recipe:
         batch: Records of T in each step.
         steps: Steps on S.
         lr: Adam's learning rate.
+        network: Under which random networks, or in a pool of which.
         augmented: Whether S and T are seen under one DSA draw a network.
     """
 
@@ -64,6 +69,7 @@ class Recipe:
     batch: int
     steps: int = 2000
     lr: float = 0.03
+    network: str = "convnet3-w128"
     augmented: bool = True
 
 
@@ -85,6 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0, help="of start, networks and batches")
     parser.add_argument("--networks", type=int, default=5, help="to train on the set")
+    parser.add_argument("--under", help="networks of this architecture, in place of the recipe's")
+    parser.add_argument("--batch", type=int, help="records of T a step")
+    parser.add_argument("--steps", type=int, help="steps on S")
+    parser.add_argument("--formation", type=int, help="cut every stored image in so many, squared")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--cost", action="store_true", help="what the whole would take")
     parser.add_argument("--out", type=Path, required=True)
@@ -116,6 +126,10 @@ def _row(options: argparse.Namespace) -> dict[str, Any]:
         "error": mean(errors),
         "sd": stdev(errors) if len(errors) > 1 else None,
         "networks": len(errors),
+        "under": options.under,
+        "batch": options.batch,
+        "formation": options.formation,
+        "steps": _steps(options),
         "seconds to make": made - started,
         "seconds to train": clock(options.device) - made,
     }
@@ -165,7 +179,8 @@ def _steps(options: argparse.Namespace) -> int:
         return 0
     if options.small:
         return 5
-    return RECIPES[options.kind].steps if options.kind in RECIPES else SUMS_STEPS
+    own = RECIPES[options.kind].steps if options.kind in RECIPES else SUMS_STEPS
+    return own if options.steps is None else options.steps
 
 
 def _owned(options: argparse.Namespace) -> Ledger:
@@ -200,7 +215,9 @@ def _made(
     else:
         evidence = _batches(options, ledger, recipe)
         method, lr = method_called(recipe.method), recipe.lr
-    own = method.study["condense"]
+    own = dict(method.study["condense"])
+    if options.formation is not None:
+        own["decoder"] = {"multi_formation": options.formation}
     size = 2 if options.small else 10
     settings = CondenseSettings.model_validate(
         {**own, "images_per_class": size, "lr": lr, "steps": steps}
@@ -215,15 +232,15 @@ def _made(
 
 
 def _batches(options: argparse.Namespace, ledger: Ledger, recipe: Recipe) -> Samples:
-    info = ledger.info("train")
+    info, name = ledger.info("train"), options.under or recipe.network
     bank = Bank(
         info=info,
-        networks=(parse_network("convnet2-w8" if options.small else "convnet3-w128"),),
+        networks=(parse_network("convnet2-w8" if options.small else name),),
         seed=options.seed,
         augmentation=Augmentation.dsa(info.mirrored) if recipe.augmented else None,
         device=options.device,
     )
-    return Samples(ledger, bank=bank, batch=64 if options.small else recipe.batch)
+    return Samples(ledger, bank=bank, batch=64 if options.small else options.batch or recipe.batch)
 
 
 def _sums(options: argparse.Namespace, ledger: Ledger, networks: int | None) -> Moments:
