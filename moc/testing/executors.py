@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,14 @@ class WorkersContract:
         assert found == {f"job {k}": k**2 for k in range(3)}
 
 
+def check_that_a_context_may_take_long(make: Callable[..., Executor]) -> None:
+    """It may be large, and come from afar: none of that is the first job's time."""
+    limit = WorkersContract.limit
+    jobs = [Square(key=f"job {k}", number=k) for k in range(2)]
+    found = results_of(make(_Slow(), time_limit=limit), jobs)
+    assert found == {f"job {k}": k**2 for k in range(2)}
+
+
 def results_of(executor: Executor, jobs: Iterable[Job[Any]]) -> dict[str, Any]:
     """Results of jobs by key; the executor is closed in the end, and each may come once."""
     found: dict[str, Any] = {}
@@ -208,6 +216,19 @@ class _Context:
     """All that the jobs of the contract read of a context."""
 
     device: str = "cpu"
+
+
+class _Slow(_Context):
+    """One that takes longer to unpack than an easy job may take."""
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _slowly, ()
+
+
+def _slowly() -> _Context:
+    time.sleep(2 * WorkersContract.limit)
+    return _Context()
 
 
 def _ignore(key: str, done: int, total: int) -> None:

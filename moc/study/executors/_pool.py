@@ -25,14 +25,15 @@ LOOK = 0.2  # seconds between looks at the clock
 _FAREWELL = 5.0  # seconds that an idle worker has to leave
 
 Heard = tuple[Any, ...]
-"""What a worker says: ("ready",), ("told", done, total), ("raised", error), ("done", result, s)."""
+"""What a worker says: ("awake",) and, once it has the context, ("ready",); then, of its jobs,
+("told", done, total), ("raised", error) and ("done", result, seconds)."""
 
 
 class Worker(ABC):
     """One worker as the study sees it.
 
     Attributes:
-        ready: Whether it has imported everything.
+        ready: Whether it has imported everything and has the context.
         job: What it does now.
     """
 
@@ -117,8 +118,9 @@ class Pool(Executor, Generic[W]):
     def _hear(self, worker: W, heard: Heard, tell: Tell) -> Iterator[Done]:
         """What a worker has to say."""
         kind, *said = heard
-        if kind == "ready":
+        if kind == "awake":
             worker.send(self._context)
+        elif kind == "ready":
             worker.ready, self._unready = True, 0
         elif kind == "told" and worker.job is not None:
             tell(worker.job.key, *said)

@@ -77,8 +77,9 @@ def _work(connection: Connection) -> None:
     prepare()
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        connection.send_bytes(pickle.dumps(("ready",)))
+        connection.send_bytes(pickle.dumps(("awake",)))
         context = pickle.loads(connection.recv_bytes())
+        connection.send_bytes(pickle.dumps(("ready",)))
         tell = partial(_tell, connection)
         while True:
             connection.send_bytes(outcome(connection.recv_bytes(), context, tell))

@@ -81,17 +81,14 @@ class _Actor(Worker):
         """Start it, with so many CPUs and GPUs to itself, or shares of them."""
         made = _ray().remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={"progress": 1})
         self._actor = made(_Desk).remote()
-        self.answer: Any = self._actor.ready.remote()
+        self.answer: Any = self._actor.awake.remote()
         self._progress: Any = None
 
     @override
     def send(self, message: bytes) -> None:
         for start in range(0, len(message), PIECE):
             self._actor.take.remote(message[start : start + PIECE])
-        if self.job is None:
-            self._actor.settle.remote()  # what is wrong with a context is said by the first job
-        else:
-            self.answer = self._actor.work.remote()
+        self.answer = (self._actor.settle if self.job is None else self._actor.work).remote()
 
     def heard(self) -> Heard | None:
         """What it says; None if it is gone."""
@@ -135,27 +132,26 @@ class _Desk:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._sent: bytes | None = None
         self._context: Any = None
         self._done: bytes = b""
         self._told: tuple[int, int] | None = None
 
-    def ready(self) -> tuple[str]:
+    def awake(self) -> tuple[str]:
         """All is imported, or this would not be here."""
-        return ("ready",)
+        return ("awake",)
 
     def take(self, piece: bytes) -> None:
         self._pieces.append(piece)
 
-    def settle(self) -> None:
-        """Keep the context, which the first job unpacks."""
-        self._sent = self._message()
+    def settle(self) -> tuple[str]:
+        """Keep the context."""
+        prepare()
+        self._context = pickle.loads(self._message())
+        return ("ready",)
 
     def work(self) -> int:
         """Do a job; gives in how many pieces the outcome can be had."""
         prepare()  # torch counts the threads of each thread by itself
-        if self._sent is not None:
-            self._context, self._sent = pickle.loads(self._sent), None
         self._told = None
         self._done = outcome(self._message(), self._context, self._tell)
         return -(-len(self._done) // PIECE)

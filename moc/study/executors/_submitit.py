@@ -46,7 +46,8 @@ class Submitted(Pool["_Slot"]):
 
     @override
     def _listen(self, workers: list[_Slot]) -> Iterator[tuple[_Slot, Heard | None]]:
-        found = [(one, ("ready",)) for one in workers if not one.ready]
+        begun = [one for one in workers if not one.ready]
+        found = [(one, (word,)) for one in begun for word in ("awake", "ready")]
         found += [(one, one.heard()) for one in workers if one.job is not None and one.ended()]
         if not found:
             time.sleep(LOOK)

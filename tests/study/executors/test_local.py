@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from moc.testing.executors import (
     Square,
     WorkersContract,
     _Context,
+    check_that_a_context_may_take_long,
     results_of,
 )
 
@@ -49,6 +51,7 @@ def context(tmp_path_factory):
     return StudyContext.load(parse_config(TINY, where="test"), folder, Silent())
 
 
+@pytest.mark.usefixtures("examinations")
 def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
     config = context.config
     worker = context.worker()
@@ -76,6 +79,10 @@ def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
     assert torch.equal(here.counts._sums, there.counts._sums)
     assert here.checks == there.checks
     assert len(here.checks) == 9
+
+
+def test_a_context_may_take_long():
+    check_that_a_context_may_take_long(partial(Processes, workers=2))
 
 
 def test_workers_that_never_begin_end_the_study_in_words(monkeypatch):

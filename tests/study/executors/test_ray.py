@@ -29,6 +29,7 @@ from moc.testing.executors import (
     Square,
     WorkersContract,
     _Context,
+    check_that_a_context_may_take_long,
     results_of,
 )
 
@@ -159,6 +160,10 @@ JOIN = """
 import ray, sys
 ray.init(address=sys.argv[1], log_to_driver=False)
 """
+
+
+def test_a_context_may_take_long():
+    check_that_a_context_may_take_long(make)
 
 
 @pytest.mark.parametrize("killed", [True, False])
