@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from hypothesis import settings
 from tiny import PRIVATE, TINY
 
 from moc.data import SOURCES, RealData
+from moc.evaluate import examine, masking
+from moc.evaluate.examine import CURVE
+from moc.evaluate.suites import CustomSuite
 from moc.memory import keep_freed_memory
 from moc.study.config import parse_config
 from moc.study.records import StudyRecord
@@ -23,6 +26,13 @@ torch.set_num_threads(1)
 keep_freed_memory()
 settings.register_profile("moc", deadline=None)
 settings.load_profile("moc")
+
+_EXAMINATIONS = [
+    (masking, "_STEPS", masking._STEPS),
+    (masking, "_FEW", masking._FEW),
+    (masking, "_QUERIES", masking._QUERIES),
+    (examine, "CURVE", CURVE),
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +46,25 @@ def _no_dry_runs(request, monkeypatch) -> None:
     """Studies of tests start at once; those of fixtures, and of `dry_runs`, are tried out first."""
     if "dry_runs" not in request.fixturenames:
         monkeypatch.setattr("moc.study.run.dry_run", lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_examinations() -> Iterator[None]:
+    """Masking checks and curves against eps take a few steps, but for those of `examinations`."""
+    short = CustomSuite(attacks=tuple(one.model_copy(update={"steps": 1}) for one in CURVE.attacks))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masking, "_STEPS", 4)
+        patch.setattr(masking, "_FEW", 2)
+        patch.setattr(masking, "_QUERIES", 8)
+        patch.setattr(examine, "CURVE", short)
+        yield
+
+
+@pytest.fixture
+def examinations(monkeypatch) -> None:
+    """Let sets be examined in this test as they are for everybody, and as other processes do."""
+    for module, name, value in _EXAMINATIONS:
+        monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture

@@ -66,11 +66,9 @@ def test_the_version_is_that_of_the_package():
 
 
 def test_signs_that_a_stream_cannot_show_become_words(runs):
-    for encoding in ("latin-1", "ascii"):
-        done = program("front", "tiny", folder=runs.parent, PYTHONIOENCODING=encoding)
-        assert done.returncode == 0, done.stderr
-        text = done.stdout.decode(encoding)
-        assert ("±" if encoding == "latin-1" else "+-") in text
+    done = program("front", "tiny", folder=runs.parent, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "+-" in done.stdout.decode("ascii")
     chosen = program(
         *("choose", "tiny", "--no-mlflow", "--error", "0.99", "--take", "1", "--no-confirm"),
         folder=runs.parent,
@@ -83,23 +81,24 @@ def test_signs_that_a_stream_cannot_show_become_words(runs):
 def test_a_study_ends_well_where_signs_are_missing(tiny_private, tmp_path):
     shutil.copytree(tiny_private.folder, tmp_path / "runs" / PRIVATE["name"])
     write_study_file(PRIVATE, tmp_path / "study.toml")
-    for encoding in ("ascii", "latin-1"):
-        done = program(
-            *("study", "study.toml", "--no-mlflow"),
-            folder=tmp_path,
-            PYTHONIOENCODING=encoding,
-            LC_ALL="C",
-            PYTHONUTF8="0",
-        )
-        assert done.returncode == 0, done.stderr
-        assert "eps" in done.stdout.decode(encoding)
+    done = program(
+        *("study", "study.toml", "--no-mlflow"),
+        folder=tmp_path,
+        PYTHONIOENCODING="ascii",
+        LC_ALL="C",
+        PYTHONUTF8="0",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "eps" in done.stdout.decode("ascii")
 
 
 def test_epsilon_is_spelled_out(tiny_private, tmp_path):
     shutil.copytree(tiny_private.folder, tmp_path / "runs" / "tiny")
     done = program("front", "tiny", folder=tmp_path, PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
-    assert "eps" in done.stdout.decode("latin-1")
+    text = done.stdout.decode("latin-1")
+    assert "eps" in text
+    assert "±" in text
 
 
 # moc inspect

@@ -120,7 +120,7 @@ def test_five_files_by_entry_points_make_a_study(study_file, tmp_path):
     assert all(0 <= row["top_two_error"] <= row["error"] for row in rows)
     chosen = moc(
         *("choose", "extended", "--limit", "top-two-error=1", "--prefer", "top_two_error"),
-        *("--no-mlflow", "--out", tmp_path / "chosen"),
+        *("--no-confirm", "--no-mlflow", "--out", tmp_path / "chosen"),
         path=theirs,
         folder=tmp_path,
     )

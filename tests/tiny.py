@@ -28,7 +28,19 @@ TINY: dict[str, Any] = {
     "condense": {"images_per_class": 2, "steps": 4},
     "teacher": {"network": "convnet2-w8", "steps": 3, "batch": 16},
     "evaluate": {
-        "protocol": {"kind": "fast", "network": "convnet2-w8", "epochs": 8},
+        "protocol": {
+            "kind": "fast",
+            "network": "convnet2-w8",
+            "epochs": 8,
+            "suite": {
+                "kind": "custom",
+                "attacks": [
+                    {"kind": "fgsm"},
+                    {"kind": "pgd-ce", "steps": 3, "random_start": True},
+                    {"kind": "square", "steps": 4},
+                ],
+            },
+        },
         "replicates": 1,
         "report_replicates": 1,
     },

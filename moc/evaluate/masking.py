@@ -23,6 +23,12 @@ from moc.attacks.victim import untouched
 from moc.evaluate.robust import BATCH, Robustness, correct
 from moc.evaluate.suites import CustomSuite
 
+_STEPS, _FEW = 40, 10
+"""Steps of PGD in the checks, and of a PGD that should be weaker."""
+
+_QUERIES = 200
+"""Queries of Square."""
+
 _SHARE = 0.01
 """How far the share of right records may be off beside its sampling error."""
 
@@ -83,9 +89,9 @@ def masking_report(
     levels = [correct(model, x, y)]
     levels += [probe.under(_scaled(threat, share), _ce()) for share in (0.25, 0.5)]
     flooded = probe.under(_flood(threat, x), _ce(), _margin())
-    few = probe.under(threat, _ce(10))
+    few = probe.under(threat, _ce(_FEW))
     single = probe.under(threat, Fgsm())
-    square = probe.under(threat, Square(steps=200))
+    square = probe.under(threat, Square(steps=_QUERIES))
     noise = correct(model, _noisy(x, threat, seed), y)
     agree = alike("cross-entropy and margin agree", ce, margin)
     if not agree.passed:
@@ -243,12 +249,12 @@ class _Probe:
         return attacked.correct(self.x, self.y)
 
 
-def _ce(steps: int = 40) -> Attack:
-    return PgdCe(steps=steps, random_start=True)
+def _ce(steps: int | None = None) -> Attack:
+    return PgdCe(steps=steps or _STEPS, random_start=True)
 
 
 def _margin() -> Attack:
-    return PgdMargin(steps=40, random_start=True)
+    return PgdMargin(steps=_STEPS, random_start=True)
 
 
 def _scaled(threat: Threat, share: float) -> Threat:

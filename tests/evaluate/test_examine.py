@@ -21,6 +21,8 @@ from moc.privacy.access import Budget
 from moc.privacy.held_out import HeldOut, Rates, reference_records
 from moc.privacy.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("examinations")
+
 THREAT = Threat(eps=0.1)
 
 

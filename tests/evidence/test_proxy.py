@@ -14,6 +14,7 @@ from moc.discrepancies.curvature import CurvatureRisk
 from moc.discrepancies.feature_mean import FeatureMean
 from moc.discrepancies.matching import Matching
 from moc.discrepancies.ridge import RidgeRisk
+from moc.discrepancies.trajectory import TrajectoryMatching
 from moc.errors import DataError, PrivacyError
 from moc.evidence.proxy import Proxies, Proxy
 from moc.networks.architectures import parse_network
@@ -28,10 +29,11 @@ BANK = Bank(info=INFO, networks=(NETWORK,), seed=1)
 THREAT = Threat(eps=0.1)
 LABELS = one_hot(balanced_labels(6, 2), 2)
 RUNGS = Ladder(epsilons=(8.0, 4.0)).rungs
-ALL = [
-    *(DISCREPANCIES.make(kind) for kind in sorted(DISCREPANCIES.parts) if kind != "matching"),
-    Matching(statistic=Fourier()),
-]
+OWN = {
+    "matching": Matching(statistic=Fourier()),
+    "trajectory-matching": TrajectoryMatching(steps=1, expert_steps=1),
+}
+ALL = [OWN.get(kind) or DISCREPANCIES.make(kind) for kind in sorted(DISCREPANCIES.parts)]
 
 
 def proxy(seed):

@@ -196,7 +196,7 @@ def test_a_studys_own_draws_are_part_of_what_it_planned(tmp_path):
     again.require_room()
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(st.lists(st.floats(0.3, 4.0), min_size=1, max_size=3), st.floats(4.5, 12.0))
 def test_what_is_said_to_fit_fits_and_hardly_more_does(tmp_path_factory, costs, whole):
     ledger = DataSetLedger([tmp_path_factory.mktemp("l") / "l"])

@@ -90,7 +90,7 @@ def test_every_set_of_the_front_is_checked_and_has_a_curve_and_so_have_the_basel
         assert (curve.records, curve.networks) == (60, 1)
     assert tiny_open.unexamined == ""
     assert (
-        "suite 'fast') ran on 60 validation records and, on fresh networks, on 60 test records"
+        "suite 'custom') ran on 60 validation records and, on fresh networks, on 60 test records"
         in (tiny_open.protocol)
     )
 
@@ -128,7 +128,7 @@ def test_the_report_may_use_another_suite_on_fewer_records(tmp_path):
     search = {"trials": 1, "batch": 1, "engine": "sobol"}
     study = study_of({**TINY, "evaluate": evaluate, "search": search}, tmp_path / "tiny")
     assert (
-        "(suite 'fast') ran on 60 validation records; others, apgd-ce-3 (suite 'custom'), on 10 "
+        "(suite 'custom') ran on 60 validation records; others, apgd-ce-3 (suite 'custom'), on 10 "
         "test records" in study.protocol
     )
     reports = [study.trial(n).report for n in study.front] + [b.report for b in study.baselines]

@@ -44,7 +44,7 @@ TABLES = {
 def seen_of_the_lower_rung(folder, out, front) -> dict[str, object]:
     """Sets, scores, checks, curves and cards of every trial of rung 1."""
     tables = {**TABLES, "condense": {**TINY["condense"], "front": front}}
-    with networks_that_attack() as attacking:
+    with records_that_attack() as attacking:
         study = run_study(parse_config(tables, where="test"), folder)
     found: dict[str, object] = {}
     for trial in study.trials:
@@ -60,17 +60,17 @@ def seen_of_the_lower_rung(folder, out, front) -> dict[str, object]:
 
 
 @contextmanager
-def networks_that_attack() -> Iterator[dict[str, list[bytes]]]:
-    """The weights of the networks that attacks on a trial's set are transferred from.
+def records_that_attack() -> Iterator[dict[str, list[bytes]]]:
+    """The records made adversarial to other networks that a trial's set is tried on.
 
-    Their attacks are seen in a check only where they bring another of a few records down.
+    They are seen in a check only where they bring another of a few records down.
     """
     found: dict[str, list[bytes]] = {}
     own = Closing._job
 
     def watched(self, name, study, number):
         job = own(self, name, study, number)
-        found[name] = [digest(network) for network in job.transfer]
+        found[name] = [digest(records) for records in job.transferred]
         return job
 
     with pytest.MonkeyPatch.context() as plant:
@@ -78,9 +78,8 @@ def networks_that_attack() -> Iterator[dict[str, list[bytes]]]:
         yield found
 
 
-def digest(network: torch.nn.Module) -> bytes:
-    blocks = [value.detach().numpy().tobytes() for value in network.state_dict().values()]
-    return hashlib.sha256(b"".join(blocks)).digest()
+def digest(records: torch.Tensor) -> bytes:
+    return hashlib.sha256(records.numpy().tobytes()).digest()
 
 
 def with_another_rung_0(folder, other):
