@@ -6,6 +6,11 @@ Of every piece of work it says the seconds of a step on the clock, without a pro
 seconds that the card computes in it, by the profiler of torch; where the second is far below the
 first, the host binds. Besides, kernels a step, and those that take most. `--device cpu` counts
 operators in place of kernels: it shows that it runs.
+
+    python tests/benchmarks/profile_gpu.py --device cpu --count --out counts.json
+
+counts, wherever it runs, operators and floating-point operations of a step at full size: beside
+seconds from a card they say what those can be spent on.
 """
 
 from __future__ import annotations
@@ -16,15 +21,20 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from bench import Sizes
 from bench_rows import THREAT, random_set, scoring
 from bench_things import facts, samples, seconds, steps_of
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import conv_flop_count, flop_registry
+from typing_extensions import override
 
 from moc.attacks.gradient import PgdMargin
 from moc.data.augment import Augmentation
@@ -61,11 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--small", action="store_true", help="small sizes")
+    parser.add_argument("--count", action="store_true", help="operators and operations alone")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     keep_freed_memory()
+    look = _counted if options.count else partial(_profiled, device=options.device)
     with _pieces(options.device, small=options.small) as pieces:
-        found = [_profiled(piece, options.device) for piece in pieces]
+        found = [look(piece) for piece in pieces]
     for one in found:
         print({name: value for name, value in one.items() if name != "most"})
     options.out.write_text(json.dumps(found, indent=1) + "\n")
@@ -133,6 +145,38 @@ def _profiled(work: Work, device: str) -> dict[str, Any]:
         "kernels a step": sum(row.count for row in rows) / work.steps,
         "most": {key: times[key] / 1e6 / work.steps for key in most},
     }
+
+
+def _counted(work: Work) -> dict[str, Any]:
+    """Operators a step that compute something, one kernel or more each, and operations in 10^9."""
+    with _Counter() as found:
+        work.run()
+    return {
+        "work": work.name,
+        "operators a step": found.operators / work.steps,
+        "GFLOP a step": found.operations / 1e9 / work.steps,
+    }
+
+
+class _Counter(TorchDispatchMode):
+    """Counts operators that do more than look at memory in another way, and what they compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators, self.operations = 0, 0
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.operators += not func.is_view
+        if func is torch.ops.aten.convolution_backward.default:  # torch forgets groups there
+            (out, x, weight), turned, wanted = args[:3], args[7], args[10]
+            self.operations += sum(wanted[:2]) * conv_flop_count(
+                *(x.shape, weight.shape, out.shape), transposed=turned
+            )
+        elif cost := flop_registry.get(func.overloadpacket):
+            self.operations += cost(*args, **(kwargs or {}), out_val=found)
+        return found
 
 
 if __name__ == "__main__":
