@@ -21,7 +21,7 @@ from moc.study.executors import Done
 from moc.study.findings import RobustnessCurve
 from moc.study.jobs import Examine, Score
 from moc.study.records import StudyRecord, set_path, trial_name
-from moc.study.store import curve_to_json, read_study, scores_to_json
+from moc.study.store import checks_to_json, curve_to_json, read_study, scores_to_json
 from moc.study.transfer import Transfer, train_transfer
 from moc.study.worklist import Worklist, network_seeds
 
@@ -195,7 +195,7 @@ def note_examined(
         "examined",
         name=name,
         trial=trial,
-        checks=[[check.name, check.passed, check.detail] for check in found.checks],
+        checks=checks_to_json(found.checks),
         transfer=transfer,
         curve=curve_to_json(curve),
     )

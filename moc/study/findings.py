@@ -75,6 +75,7 @@ class Confirmation:
         records: How many test records.
         networks: How many networks were trained on the set.
         training_attack: What attacked every batch of training, where the study trains plainly.
+        masking: Checks of one of the networks, where the study has not made them.
         hardened: The same of networks trained under such an attack; None if they were not.
     """
 
@@ -84,4 +85,5 @@ class Confirmation:
     records: int
     networks: int
     training_attack: str = ""
+    masking: MaskingChecks | None = None
     hardened: Confirmation | None = None

@@ -258,11 +258,13 @@ class Examine(Trains[Examined]):
         checked: Whether to run the masking checks.
         transferred: Those records made adversarial to other networks, which the checks try.
         scored: Held-out records on which the same networks are also scored, as `Score` would.
+        training: How networks are trained; as the study has it if left out.
     """
 
     checked: bool
     transferred: tuple[Tensor, ...] = ()
     scored: str | None = None
+    training: Training | None = None
 
     @override
     def run(self, context: ScoringContext, progress: Progress, /) -> Examined:
@@ -270,7 +272,7 @@ class Examine(Trains[Examined]):
         counts = None if self.scored is None else _counts(trained, self.scored, context)
         found = examine(
             trained,
-            training=context.training,
+            training=self.training or context.training,
             threat=context.threat,
             held_out=context.held_out[self.records],
             checked=self.checked,

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from moc.evaluate.masking import Check
 from moc.evaluate.scores import Estimate, Scores
 from moc.objectives.base import read_objectives
 from moc.privacy.access import Budget
@@ -72,6 +73,11 @@ def curve_to_json(curve: RobustnessCurve) -> dict[str, Any]:
         "records": curve.records,
         "networks": curve.networks,
     }
+
+
+def checks_to_json(checks: Sequence[Check]) -> list[list[Any]]:
+    """JSON form of masking checks."""
+    return [[check.name, check.passed, check.detail] for check in checks]
 
 
 def read_study(folder: Path) -> StudyRecord:
@@ -164,6 +170,7 @@ def _confirmations(ledger: StudyLedger) -> dict[int, Confirmation]:
                 records=event["records"],
                 networks=event["networks"],
                 training_attack=event.get("training_attack", ""),
+                masking=_masking(event) if event.get("checks") else None,
             )
             for event in ledger.all(kind)
         }
@@ -176,18 +183,18 @@ def _examined(config: Mapping[str, Any], ledger: StudyLedger) -> dict[str, Any]:
     """Masking checks and robustness curves."""
     events = ledger.all("examined")
     return {
-        "masking": tuple(
-            MaskingChecks(
-                trial=event["trial"],
-                checks=tuple((name, ok, words) for name, ok, words in event["checks"]),
-                transfer=event["transfer"],
-            )
-            for event in events
-            if event["trial"] is not None
-        ),
+        "masking": tuple(_masking(event) for event in events if event["trial"] is not None),
         "curves": tuple(_curve(event) for event in events),
         "unexamined": "" if events else _unexamined(config, ledger),
     }
+
+
+def _masking(event: Mapping[str, Any]) -> MaskingChecks:
+    return MaskingChecks(
+        trial=event["trial"],
+        checks=tuple((name, ok, words) for name, ok, words in event["checks"]),
+        transfer=event.get("transfer", ""),
+    )
 
 
 def _curve(event: Mapping[str, Any]) -> RobustnessCurve:

@@ -9,6 +9,7 @@ from typing import Any
 from moc.evaluate.scores import Estimate, Scores
 from moc.objectives.base import Objective
 from moc.objectives.units import OPEN, UNITS
+from moc.study.findings import Confirmation
 from moc.study.records import StudyRecord, Trial
 
 PROMISE = (
@@ -124,8 +125,13 @@ def confirmation_words(study: StudyRecord, number: int) -> str:
     return (
         f"{words} Another recipe, which the search has not seen: where every batch of training is "
         f"attacked ({one.hardened.training_attack}), {scores_words(one.hardened.scores, measured)} "
-        f"under the same attacks (networks: {one.hardened.networks})."
+        f"under the same attacks (networks: {one.hardened.networks}).{_checked(one.hardened)}"
     )
+
+
+def _checked(one: Confirmation) -> str:
+    """The masking checks of a confirmation in a sentence of its own; empty if there are none."""
+    return "" if one.masking is None else f" Masking checks there: {one.masking.describe()}."
 
 
 def volume_words(study: StudyRecord) -> str:

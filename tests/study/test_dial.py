@@ -23,9 +23,10 @@ from moc.policy.choose import choose_set
 from moc.policy.rules import suggest
 from moc.study import jobs as jobs_module
 from moc.study.config import parse_config
-from moc.study.dial import _CONFIRMED, Dial, _Way
+from moc.study.dial import _CONFIRMED, Dial
 from moc.study.events import StudyLedger
 from moc.study.expected import expected
+from moc.study.measuring import Way, measure
 from moc.study.records import curve_path
 from moc.study.reporter import Silent
 from moc.study.run import run_study
@@ -68,9 +69,10 @@ def test_a_new_point_is_scored_as_a_trial_of_the_search_was(copy):
     # The same point as an anchor gets the anchor's very scores: same networks, same records.
     path = copy.folder / anchor.set_path
     shutil.copy(path, again._path(99))
-    way = _Way(event="scored", records="validation", seeds=network_seeds(again.config, test=False))
-    ((_, scores),) = again._scores(99, math.inf, again.context.suites["validation"], [way])
-    assert scores["error"] == anchor.scores["error"]
+    way = Way(event="scored", records="validation", seeds=network_seeds(again.config, test=False))
+    suite = again.context.suites["validation"]
+    (found,) = measure(again.context, 99, [way], suite=suite, epsilon=math.inf)
+    assert found.scores["error"] == anchor.scores["error"]
 
 
 def test_a_point_costs_what_its_choice_depends_on_and_no_smaller_rung_sees_it(
@@ -147,12 +149,18 @@ def test_a_confirmation_says_what_training_under_attack_gives(copy, tmp_path, mo
     assert one.hardened.training_attack == "pgd-ce-4"
     assert one.hardened.scores["error"].mean <= one.hardened.scores["robust_error"].mean
     assert one.hardened.scores != one.scores
+    assert [name for name, _, _ in one.hardened.masking.checks] == [
+        name for name, _, _ in study.checks(0).checks if "transfer" not in name
+    ]
+    assert one.masking is None
     words = confirmation_words(study, 0)
+    assert f"Masking checks there: {one.hardened.masking.describe()}." in words
     assert "every batch of training is attacked (pgd-ce-4)" in words
     assert scores_words(one.hardened.scores, study.measured) in words
     out = export_set(study, 0, tmp_path / "out")
     card = json.loads((out / "card.json").read_text())["confirmation"]
     mean, se = card["hardened"]["scores"]["robust_error"]
+    assert len(card["hardened"]["masking"]["checks"]) == 9
     found = one.hardened.scores["robust_error"]
     assert (mean, se) == pytest.approx((found.mean, found.se))
     assert words in (out / "README.md").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import fast_trials
 import pytest
@@ -183,7 +184,8 @@ def test_a_point_dialled_after_an_early_end_takes_no_number_of_a_trial_to_come(t
     dial, point = Dial(study, Silent()), {"robust_error": 0.37}
     scores = study.trials[0].scores
     with pytest.MonkeyPatch.context() as plant:
-        plant.setattr(Dial, "_scores", lambda *_: [(None, scores)])
+        found = SimpleNamespace(scores=scores)
+        plant.setattr("moc.study.dial.measure", lambda *_, **__: [found])
         assert dial.trial(point, 0, epsilon=float("inf")) == 8
     again = fast_trials.run(tmp_path / "study", stopping(OPEN, trials=6))
     assert [trial.number for trial in again.trials] == list(range(9))
