@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from moc.data.storage import load_set, save_set
 from moc.errors import StudyError
 from moc.evaluate.examine import examine
 from moc.evaluate.protocols.base import ADVERSARIAL
-from moc.evaluate.suites import SUITES
+from moc.evaluate.suites import SUITES, Suite
 from moc.evaluate.trained import Trained
 from moc.objectives.robust_error import RobustError
 from moc.search.space import Point
@@ -127,22 +128,28 @@ class Dial:
                 for way in self._confirming()
                 if ledger.find(way.event, trial=number, suite=suite) is None
             ]
-            found = measure(self.context, number, left, suite=attacks, epsilon=trial.epsilon)
-            for one in found:
-                way = one.way
-                ledger.append(
-                    way.event,
-                    trial=number,
-                    suite=suite,
-                    attacks=[attack.label for attack in attacks.attacks],
-                    scores=scores_to_json(one.scores),
-                    records=len(self.context.held_out["test"]),
-                    networks=len(way.seeds),
-                    training_attack=way.attack.label if way.attack else "",
-                    checks=checks_to_json(one.checks),
-                )
+            if left:
+                self._confirm(ledger, trial, left, attacks)
             if ledger.find("examined", trial=number) is None:
                 self._examine(ledger, trial)
+
+    def _confirm(
+        self, ledger: StudyLedger, trial: Trial, ways: Sequence[Way], suite: Suite
+    ) -> None:
+        context = self.context
+        for one in measure(context, trial.number, ways, suite=suite, epsilon=trial.epsilon):
+            way = one.way
+            ledger.append(
+                way.event,
+                trial=trial.number,
+                suite=suite.kind,
+                attacks=[attack.label for attack in suite.attacks],
+                scores=scores_to_json(one.scores),
+                records=len(context.held_out[way.records]),
+                networks=len(way.seeds),
+                training_attack=way.attack.label if way.attack else "",
+                checks=checks_to_json(one.checks),
+            )
 
     def _confirming(self) -> list[Way]:
         """How a choice is confirmed: by one network trained under attack, and as the study does."""

@@ -64,7 +64,7 @@ def measure(
     Args:
         context: The study, whose held-out records are free.
         number: The trial.
-        ways: How. Those that take long are best the first.
+        ways: How, one or more. Those that take long are best the first.
         suite: The attacks of robust errors.
         epsilon: Of the trial.
 
@@ -74,8 +74,6 @@ def measure(
     worker = _worker(context, ways, suite)
     jobs = {way.event: [_job(context, number, way, seed) for seed in way.seeds] for way in ways}
     queue, results = [job for own in jobs.values() for job in own], dict[str, Any]()
-    if not queue:
-        return
     with Worklist(context, worker) as work:
         title = f"measuring {trial_name(number)} on {ways[0].records} records"
         for done in work.results(title, queue, steps=len(queue)):
