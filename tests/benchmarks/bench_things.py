@@ -7,8 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import conv_flop_count, flop_registry
+from typing_extensions import override
 
 from moc.condense import CondenseSettings, Task, condense
 from moc.data import DataInfo, RealData
@@ -37,9 +41,21 @@ def facts(count: int) -> DataInfo:
 
 
 def random_records(info: DataInfo) -> RealData:
+    records = pass_records(info)
+    return RealData(info=info, x=records.x, y=records.y)
+
+
+def pass_records(info: DataInfo) -> Records:
+    """Random records as a pass over T is given them."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(256, (info.count, *info.shape), dtype=torch.uint8, generator=generator)
-    return RealData(info=info, x=x, y=torch.arange(info.count) % len(info.classes))
+    return Records(x=x, y=torch.arange(info.count) % len(info.classes))
+
+
+def class_means(info: DataInfo, network: str, *, device: str = "cpu") -> Collection:
+    """What a pass sums: class means under two networks."""
+    bank = Bank(info=info, networks=(parse_network(network),), seed=0, device=device)
+    return Collection(bank=bank, networks=2, statistics=(ClassMeans(),))
 
 
 def samples(
@@ -85,6 +101,40 @@ def wall(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is computed while it is entered.
+
+    Attributes:
+        count: Operators that do more than look at memory in another way.
+        floating: Floating-point operations of convolutions and products.
+    """
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        super().__init__()
+        self.count, self.floating = 0, 0
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.count += not func.is_view
+        if func is torch.ops.aten.convolution_backward.default:  # torch forgets groups there
+            (out, x, weight), turned, wanted = args[:3], args[7], args[10]
+            self.floating += sum(wanted[:2]) * conv_flop_count(
+                *(x.shape, weight.shape, out.shape), transposed=turned
+            )
+        elif cost := flop_registry.get(func.overloadpacket):
+            self.floating += cost(*args, **(kwargs or {}), out_val=found)
+        return found
+
+
+def matrix_rate(device: str, *, size: int) -> float:
+    """Floating-point operations a second of a product of two square matrices, in float32."""
+    a = torch.rand(size, size, device=device)
+    torch.mm(a, a)
+    return 2 * size**3 / min(seconds(lambda: torch.mm(a, a), device) for _ in range(5))
 
 
 class _Enough(Exception):
@@ -133,13 +183,9 @@ def main_of_a_child() -> bool:
     torch.set_num_threads(1)
     keep_freed_memory()
     info = facts(int(sys.argv[2]))
-    bank = Bank(info=info, networks=(parse_network("convnet2-w32-half"),), seed=0)
-    collection = Collection(bank=bank, networks=2, statistics=(ClassMeans(),))
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randint(256, (info.count, *info.shape), dtype=torch.uint8, generator=generator)
-    y = torch.arange(info.count) % 10
+    collection = class_means(info, "convnet2-w32-half")
     held: list[float] = []
-    collection.sums(Records(x=x, y=y), progress=lambda *_: held.append(_most_held()))
+    collection.sums(pass_records(info), progress=lambda *_: held.append(_most_held()))
     print(held[-1] - held[0])
     return True
 

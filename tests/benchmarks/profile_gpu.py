@@ -26,15 +26,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from bench import Sizes
 from bench_rows import THREAT, random_set, scoring
-from bench_things import facts, samples, seconds, steps_of
+from bench_things import Operations, facts, samples, seconds, steps_of
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import conv_flop_count, flop_registry
-from typing_extensions import override
 
 from moc.attacks.gradient import PgdMargin
 from moc.data.augment import Augmentation
@@ -149,34 +145,13 @@ def _profiled(work: Work, device: str) -> dict[str, Any]:
 
 def _counted(work: Work) -> dict[str, Any]:
     """Operators a step that compute something, one kernel or more each, and operations in 10^9."""
-    with _Counter() as found:
+    with Operations() as found:
         work.run()
     return {
         "work": work.name,
-        "operators a step": found.operators / work.steps,
-        "GFLOP a step": found.operations / 1e9 / work.steps,
+        "operators a step": found.count / work.steps,
+        "GFLOP a step": found.floating / 1e9 / work.steps,
     }
-
-
-class _Counter(TorchDispatchMode):
-    """Counts operators that do more than look at memory in another way, and what they compute."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operators, self.operations = 0, 0
-
-    @override
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        self.operators += not func.is_view
-        if func is torch.ops.aten.convolution_backward.default:  # torch forgets groups there
-            (out, x, weight), turned, wanted = args[:3], args[7], args[10]
-            self.operations += sum(wanted[:2]) * conv_flop_count(
-                *(x.shape, weight.shape, out.shape), transposed=turned
-            )
-        elif cost := flop_registry.get(func.overloadpacket):
-            self.operations += cost(*args, **(kwargs or {}), out_val=found)
-        return found
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 import standard_rows
 import torch
 import torch.nn.functional as F
+from bench_things import Operations
 from gpu import Slice, main
 
 
@@ -98,12 +99,12 @@ def test_the_profile_says_what_computes_how_long(tmp_path):
 def test_operations_are_those_of_the_formula():
     x, weight = torch.rand(3, 8, 6, 6, requires_grad=True), torch.rand(16, 4, 3, 3)
     weight.requires_grad_()
-    with profile_gpu._Counter() as found:
+    with Operations() as found:
         y = F.conv2d(x, weight, padding=1, groups=2).flatten(1) @ torch.ones(576, 2)
-        forward = found.operations
+        forward = found.floating
         y.sum().backward()
     once = 2 * 3 * 16 * 36 * (4 * 9)
     product = 2 * 3 * 576 * 2
     assert forward == once + product
-    assert found.operations == 3 * once + 2 * product
-    assert found.operators > 5
+    assert found.floating == 3 * once + 2 * product
+    assert found.count > 5
