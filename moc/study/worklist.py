@@ -33,12 +33,13 @@ class Worklist:
 
     def __init__(self, context: StudyContext, worker: ScoringContext | None = None) -> None:
         """Start the executor, for what measures stored sets alone where it is given `worker`."""
+        sent = "Evidence and held-out records" if worker is None else "Held-out records"
         worker = context.worker() if worker is None else worker
         self._context, self.measures = context, worker.measures
         self._sizes: dict[str, int] = {}
         self._steps = 0  # of the work in hand, or less than none: what of it was spared beforehand
         if where := context.config.executor.elsewhere:
-            context.reporter.say(f"Evidence and held-out records are sent to {where}.")
+            context.reporter.say(f"{sent} are sent to {where}.")
         self._executor = context.config.executor.start(worker)
 
     def __enter__(self) -> Self:
