@@ -13,9 +13,9 @@ import torch
 from hypothesis import settings
 from tiny import PRIVATE, TINY
 
+from moc.attacks.gradient import Fgsm, PgdCe
 from moc.data import SOURCES, RealData
 from moc.evaluate import examine, masking
-from moc.evaluate.examine import CURVE
 from moc.evaluate.suites import CustomSuite
 from moc.memory import keep_freed_memory
 from moc.study.config import parse_config
@@ -27,12 +27,15 @@ keep_freed_memory()
 settings.register_profile("moc", deadline=None)
 settings.load_profile("moc")
 
-_EXAMINATIONS = [
-    (masking, "_STEPS", masking._STEPS),
-    (masking, "_FEW", masking._FEW),
-    (masking, "_QUERIES", masking._QUERIES),
-    (examine, "CURVE", CURVE),
-]
+_SHORT = (
+    (masking, "_STEPS", 4),
+    (masking, "_FEW", 2),
+    (masking, "_QUERIES", 8),
+    (examine, "CURVE", CustomSuite(attacks=(Fgsm(), PgdCe(steps=1, random_start=True)))),
+)
+"""What examinations are made of, and what tests make of it that look at something else."""
+
+_WHOLE = tuple((module, name, getattr(module, name)) for module, name, _ in _SHORT)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,19 +54,16 @@ def _no_dry_runs(request, monkeypatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _short_examinations() -> Iterator[None]:
     """Masking checks and curves against eps take a few steps, but for those of `examinations`."""
-    short = CustomSuite(attacks=tuple(one.model_copy(update={"steps": 1}) for one in CURVE.attacks))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(masking, "_STEPS", 4)
-        patch.setattr(masking, "_FEW", 2)
-        patch.setattr(masking, "_QUERIES", 8)
-        patch.setattr(examine, "CURVE", short)
+        for module, name, value in _SHORT:
+            patch.setattr(module, name, value)
         yield
 
 
 @pytest.fixture
 def examinations(monkeypatch) -> None:
     """Let sets be examined in this test as they are for everybody, and as other processes do."""
-    for module, name, value in _EXAMINATIONS:
+    for module, name, value in _WHOLE:
         monkeypatch.setattr(module, name, value)
 
 
