@@ -35,7 +35,7 @@ def distinct(space: Space, points: Sequence[Point]) -> bool:
     return bool(gaps[~np.eye(len(rows), dtype=bool)].min() >= Engine.tolerance)
 
 
-@pytest.mark.parametrize("objectives", [1, 3])
+@pytest.mark.parametrize("objectives", [1, 2, 3])
 @pytest.mark.parametrize(
     "space", [TWO, THREE, CHOSEN], ids=["two losses", "three losses", "choices"]
 )
