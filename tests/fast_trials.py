@@ -30,7 +30,8 @@ from moc.privacy.held_out import Counts
 from moc.privacy.ledger import Ledger
 from moc.search.certainty import probability_nondominated
 from moc.study.config import parse_config
-from moc.study.jobs import CondenseCurves, Dial, Score
+from moc.study.jobs import CondenseCurves, Dial
+from moc.study.measuring_jobs import Score
 from moc.study.run import run_study
 from moc.study.stopping import Stopped
 from moc.study.store import read_study

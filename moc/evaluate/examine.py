@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from moc.evaluate.masking import Check, masking_report
 from moc.evaluate.robust import Robustness
 from moc.evaluate.suites import CustomSuite
 from moc.evaluate.together import Together, stackable
-from moc.evaluate.trained import Trained
+from moc.evaluate.trained import Trained, networks_by
 from moc.networks.network import Network, finite_weights
 from moc.networks.train import Training
 from moc.privacy.held_out import Counts, HeldOut
@@ -29,19 +28,6 @@ SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Budgets of the robustness curve, over that of the threat."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Examination:
-    """What was found.
-
-    Attributes:
-        checks: Masking checks of the first network; empty where they were not asked for.
-        counts: (R, m) records right under attack, by network and budget.
-    """
-
-    checks: tuple[Check, ...]
-    counts: Counts
-
-
 def budgets(threat: Threat) -> tuple[Threat, ...]:
     """The rising budgets (m) of the curve, from no perturbation to twice the threat's."""
     limit = 1.0 if threat.norm == "Linf" else float("inf")
@@ -49,73 +35,87 @@ def budgets(threat: Threat) -> tuple[Threat, ...]:
     return tuple(Threat(norm=threat.norm, eps=eps) for eps in sizes)
 
 
-def examine(
+def check_first(
     trained: Trained,
     *,
     training: Training,
     threat: Threat,
     held_out: HeldOut,
-    checked: bool,
     transferred: Sequence[Tensor] = (),
-) -> Examination:
-    """Check the first of the networks trained on a set, and measure the curve of all.
+) -> tuple[Check, ...]:
+    """Masking checks of the first of the networks trained on a set.
 
     Args:
-        trained: The R networks.
+        trained: The networks.
         training: By which training.
         threat: What to attack within.
         held_out: Records that may be shown to an attack.
-        checked: Whether to run the masking checks.
-        transferred: The same records made adversarial to other networks, for those checks; see
-            `masking_report`.
+        transferred: The same records made adversarial to other networks; see `masking_report`.
 
     Raises:
         PrivacyError: If the records are private.
     """
     x, y = (part.to(trained.device) for part in held_out.examine(len(held_out)))
-    networks, seeds = trained.by(training), trained.seeds
-    checks: Sequence[Check] = ()
-    if checked and not finite_weights(networks[0]):
-        checks = [Check(name="training ends in finite weights", passed=False, detail="diverged")]
-    elif checked:
-        checks = masking_report(
-            networks[0],
-            x,
-            y,
-            threat=threat,
-            classes=networks[0].head.out_features,
-            seed=seeds[0],
-            transferred=[moved.to(trained.device) for moved in transferred],
-        )
-    threats = budgets(threat)
-    bound = math.sqrt(len(seeds) * len(threats))
-    counts = held_out.count(_outcomes(networks, threats, seeds), bound=bound)
-    return Examination(checks=tuple(checks), counts=counts)
-
-
-def _outcomes(
-    networks: Sequence[Network], threats: Sequence[Threat], seeds: Sequence[int]
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Records (n, *shape) and labels (n,) to right or wrong (n, R, m) under each budget."""
-
-    def measure(x: Tensor, y: Tensor) -> Tensor:
-        if stackable(networks):
-            device = networks[0].mean.device
-            attacked = Together(networks=networks, suite=CURVE, threat=threats[-1], seeds=seeds)
-            found = attacked.curve(x.to(device), y.to(device), threats)
-            return found.permute(2, 1, 0).float().cpu()
-        rows = [_right(net, x, y, threats, seed) for net, seed in zip(networks, seeds, strict=True)]
-        return torch.stack(rows, dim=1)
-
-    return measure
-
-
-def _right(network: Network, x: Tensor, y: Tensor, threats: Sequence[Threat], seed: int) -> Tensor:
-    """Outcomes (n, m) of one network, on the CPU."""
+    network = trained.by(training)[0]
     if not finite_weights(network):
-        return torch.zeros(len(x), len(threats))
-    device, classes = network.mean.device, network.head.out_features
-    attacked = Robustness(
-        model=network, suite=CURVE, threat=threats[-1], classes=classes, seed=seed
+        return (Check(name="training ends in finite weights", passed=False, detail="diverged"),)
+    found = masking_report(
+        network,
+        x,
+        y,
+        threat=threat,
+        classes=network.head.out_features,
+        seed=trained.seeds[0],
+        transferred=[moved.to(trained.device) for moved in transferred],
     )
-    return attacked.curve(x.to(device), y.to(device), threats).T.float().cpu()
+    return tuple(found)
+
+
+def curves_together(
+    trained: Sequence[Trained], *, training: Training, threat: Threat, held_out: HeldOut
+) -> list[Counts]:
+    """Robustness curves of sets, whose networks are trained and attacked as one stack.
+
+    Args:
+        trained: The R networks of each set.
+        training: By which training.
+        threat: Its budgets, see `budgets`, are attacked within.
+        held_out: The records; if they are private, counts must still be published with noise.
+
+    Returns:
+        For each set (R, m) records right under attack, by network and budget.
+    """
+    networks, threats = networks_by(trained, training), budgets(threat)
+    seeds = [seed for one in trained for seed in one.seeds]
+
+    def outcomes(x: Tensor, y: Tensor) -> Tensor:
+        found = _right(networks, x, y, threats, seeds)
+        return found.permute(2, 1, 0).float().unflatten(1, (len(trained), -1))
+
+    bound = math.sqrt(len(trained[0].seeds) * len(threats))
+    return held_out.count_each(outcomes, bound=bound)
+
+
+def _right(
+    networks: Sequence[Network],
+    x: Tensor,
+    y: Tensor,
+    threats: Sequence[Threat],
+    seeds: Sequence[int],
+) -> Tensor:
+    """Which records each network gets right within each budget, (m, R, n) bool on the CPU."""
+    device, classes = networks[0].mean.device, networks[0].head.out_features
+    x, y = x.to(device), y.to(device)
+    if stackable(networks):
+        attacked = Together(networks=networks, suite=CURVE, threat=threats[-1], seeds=seeds)
+        return attacked.curve(x, y, threats).cpu()
+    rows = []
+    for network, seed in zip(networks, seeds, strict=True):
+        row = torch.zeros(len(threats), len(x), dtype=torch.bool)
+        if finite_weights(network):
+            alone = Robustness(
+                model=network, suite=CURVE, threat=threats[-1], classes=classes, seed=seed
+            )
+            row = alone.curve(x, y, threats).cpu()
+        rows.append(row)
+    return torch.stack(rows, dim=1)

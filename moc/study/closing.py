@@ -9,7 +9,8 @@ from functools import cached_property
 from moc.data.decoder import AS_STORED
 from moc.data.storage import load_set, save_set
 from moc.evaluate.baselines import BASELINES, DECODED, select
-from moc.evaluate.examine import CURVE, Examination, budgets
+from moc.evaluate.examine import CURVE, budgets
+from moc.evaluate.masking import Check
 from moc.evaluate.measure import error_estimate
 from moc.evaluate.scoring import estimates
 from moc.objectives.base import Facts
@@ -19,7 +20,7 @@ from moc.study.context import StudyContext
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
 from moc.study.findings import RobustnessCurve
-from moc.study.jobs import Examine, Score
+from moc.study.measuring_jobs import Examine, Score
 from moc.study.records import StudyRecord, set_path, trial_name
 from moc.study.store import checks_to_json, curve_to_json, read_study, scores_to_json
 from moc.study.transfer import Transfer, train_transfer
@@ -112,7 +113,8 @@ class Closing:
                     self.context,
                     self.ledger,
                     done.job.name,
-                    done.result.found,
+                    checks=done.result.checks,
+                    curve=done.result.curve,
                     trial=number,
                     transfer=words,
                 )
@@ -167,8 +169,9 @@ def note_examined(
     context: StudyContext,
     ledger: StudyLedger,
     name: str,
-    found: Examination,
     *,
+    checks: Sequence[Check],
+    curve: Counts,
     trial: int | None,
     transfer: str,
 ) -> None:
@@ -178,15 +181,16 @@ def note_examined(
         context: The study.
         ledger: Its ledger.
         name: Trial or baseline.
-        found: What was found.
+        checks: Masking checks of its first network.
+        curve: (R, m) records right under attack, by network and budget.
         trial: The number of the trial.
         transfer: What the networks that attacks were transferred from were trained on, in words.
     """
     records = context.held_out["examined"]
-    curve = RobustnessCurve(
+    shown = RobustnessCurve(
         name=name,
         eps=tuple(threat.eps for threat in budgets(context.config.threat)),
-        errors=tuple(error_estimate(one) for one in _columns(records.publish(found.counts))),
+        errors=tuple(error_estimate(one) for one in _columns(records.publish(curve))),
         attacks=tuple(attack.label for attack in CURVE.attacks),
         records=len(records),
         networks=len(network_seeds(context.config, test=True)),
@@ -195,9 +199,9 @@ def note_examined(
         "examined",
         name=name,
         trial=trial,
-        checks=checks_to_json(found.checks),
+        checks=checks_to_json(checks),
         transfer=transfer,
-        curve=curve_to_json(curve),
+        curve=curve_to_json(shown),
     )
 
 

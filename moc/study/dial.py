@@ -8,19 +8,17 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from moc.data.storage import load_set, save_set
+from moc.data.storage import save_set
 from moc.errors import StudyError
-from moc.evaluate.examine import examine
 from moc.evaluate.protocols.base import ADVERSARIAL
 from moc.evaluate.suites import SUITES, Suite
-from moc.evaluate.trained import Trained
 from moc.objectives.robust_error import RobustError
 from moc.search.space import Point
 from moc.study.closing import note_examined
 from moc.study.config import parse_config
 from moc.study.context import StudyContext, threads_of
 from moc.study.events import StudyLedger
-from moc.study.measuring import Way, measure
+from moc.study.measuring import Way, look_closer, measure
 from moc.study.records import StudyRecord, Trial, set_path, trial_name
 from moc.study.reporter import Reporter
 from moc.study.run import locked
@@ -167,21 +165,15 @@ class Dial:
         """Masking checks of a trial that the study itself did not check."""
         context = self.context
         transfer = train_transfer(context, stand_in=trial)
-        with self.reporter.stage(f"checking the attacks on {trial.name}"):
-            found = examine(
-                Trained(
-                    load_set(self._path(trial.number)),
-                    seeds=network_seeds(self.config, test=True),
-                    device=context.device,
-                ),
-                training=context.training,
-                threat=self.config.threat,
-                held_out=context.held_out["examined"],
-                checked=True,
-                transferred=transfer.records,
-            )
+        found = look_closer(context, trial.number, transferred=transfer.records)
         note_examined(
-            context, ledger, trial.name, found, trial=trial.number, transfer=transfer.words
+            context,
+            ledger,
+            trial.name,
+            checks=found.checks,
+            curve=found.curve,
+            trial=trial.number,
+            transfer=transfer.words,
         )
 
     def _path(self, number: int) -> Path:

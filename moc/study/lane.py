@@ -19,7 +19,8 @@ from moc.study.attempts import Failure
 from moc.study.context import StudyContext
 from moc.study.events import StudyLedger
 from moc.study.executors import Done
-from moc.study.jobs import Condense, CondenseCurves, Dial, Score
+from moc.study.jobs import Condense, CondenseCurves, Dial
+from moc.study.measuring_jobs import Score
 from moc.study.mending import fault_of
 from moc.study.records import curve_path, number_of, set_path, trial_name
 from moc.study.schedule import Clock, Schedule

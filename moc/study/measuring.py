@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
+from typing_extensions import override
 
 from moc.attacks.base import Attack
 from moc.data.storage import load_set
 from moc.errors import StudyError
+from moc.evaluate.examine import check_first
 from moc.evaluate.masking import Check
+from moc.evaluate.measure import Measure
 from moc.evaluate.scores import Estimate
 from moc.evaluate.scoring import estimates
 from moc.evaluate.suites import Suite
+from moc.evaluate.trained import Trained
 from moc.networks.train import Training
 from moc.objectives.base import Facts
-from moc.privacy.held_out import Counts
+from moc.privacy.held_out import Counts, HeldOut
 from moc.study.attempts import Failure
 from moc.study.context import StudyContext
-from moc.study.jobs import Examine, Examined, Score, ScoringContext
+from moc.study.executors import Done
+from moc.study.measuring_jobs import Examine, Examined, ScoringContext, Trains, count
 from moc.study.records import set_path, trial_name
-from moc.study.worklist import Worklist
+from moc.study.work import Job
+from moc.study.worklist import Worklist, network_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +64,42 @@ class Measured:
     checks: tuple[Check, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one job has found.
+
+    Attributes:
+        counts: Outcomes of every measure.
+        checks: Masking checks of the first network, where its training was attacked.
+    """
+
+    counts: Counts
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreAndCheck(Trains[Outcome]):
+    """Count outcomes of every measure, and check a network whose training was attacked.
+
+    Attributes:
+        hardened: That training; none where networks are trained as usual.
+    """
+
+    hardened: Training | None
+
+    @override
+    def together(self, trained: Sequence[Trained], context: ScoringContext) -> list[Outcome]:
+        counts = count(trained, self.records, context)
+        return [Outcome(counts=counted, checks=()) for counted in counts]
+
+    @override
+    def finished(self, found: Outcome, trained: Trained, context: ScoringContext) -> Outcome:
+        if self.hardened is None:
+            return found
+        options = {**context.closer("examined"), "training": self.hardened}
+        return replace(found, checks=check_first(trained, **options))
+
+
 def measure(
     context: StudyContext, number: int, ways: Sequence[Way], *, suite: Suite, epsilon: float
 ) -> Iterator[Measured]:
@@ -71,37 +115,86 @@ def measure(
     Raises:
         StudyError: If a job has failed.
     """
-    worker = _worker(context, ways, suite)
+    worker = _worker(
+        context,
+        {way.event: context.measures_of(suite, _training(context, way)) for way in ways},
+        {way.event: context.held_out[way.records] for way in ways},
+    )
     jobs = {way.event: [_job(context, number, way, seed) for seed in way.seeds] for way in ways}
     queue, results = [job for own in jobs.values() for job in own], dict[str, Any]()
+    title = f"measuring {trial_name(number)} on {ways[0].records} records"
+    for done in _done(context, worker, title, queue):
+        results[done.job.key] = done.result
+        way = next(way for way in ways if done.job in jobs[way.event])
+        if any(job.key not in results for job in jobs[way.event]):
+            continue
+        found: list[Outcome] = [results[job.key] for job in jobs[way.event]]
+        counts = Counts.joined([one.counts for one in found])
+        rates = worker.held_out[way.event].publish(counts)
+        facts = Facts(synthetic=load_set(done.job.path), epsilon=epsilon)
+        yield Measured(
+            way=way,
+            scores=context.complete(estimates(rates, worker.measures[way.event]), facts),
+            checks=tuple(check for one in found for check in one.checks),
+        )
+
+
+def look_closer(context: StudyContext, number: int, *, transferred: Sequence[Tensor]) -> Examined:
+    """Masking checks of a stored set and its robustness curve, on the networks of the report.
+
+    Args:
+        context: The study, whose held-out records are free.
+        number: The trial.
+        transferred: Its examined records made adversarial to other networks.
+
+    Raises:
+        StudyError: If a job has failed.
+    """
+    name = trial_name(number)
+    jobs = [
+        Examine(
+            key=f"examine {name} by network {seed}",
+            name=name,
+            path=context.folder / set_path(name),
+            records="examined",
+            seeds=(seed,),
+            checked=not place,
+            transferred=() if place else tuple(transferred),
+        )
+        for place, seed in enumerate(network_seeds(context.config, test=True))
+    ]
+    title = f"checking the attacks on {name}"
+    results = {d.job.key: d.result for d in _done(context, _worker(context, {}, {}), title, jobs)}
+    found: list[Examined] = [results[job.key] for job in jobs]
+    return replace(found[0], curve=Counts.joined([one.curve for one in found]))
+
+
+def _done(
+    context: StudyContext, worker: ScoringContext, title: str, jobs: Sequence[Job[Any]]
+) -> Iterator[Done]:
+    """What the study's executor has done, as it comes.
+
+    Raises:
+        StudyError: If a job has failed.
+    """
     with Worklist(context, worker) as work:
-        title = f"measuring {trial_name(number)} on {ways[0].records} records"
-        for done in work.results(title, queue, steps=len(queue)):
+        for done in work.results(title, jobs, steps=len(jobs)):
             if isinstance(done.result, Failure):
                 raise StudyError(f"{done.job.key} failed: {done.result.cause}.")
-            results[done.job.key] = done.result
-            way = next(way for way in ways if done.job in jobs[way.event])
-            if any(job.key not in results for job in jobs[way.event]):
-                continue
-            found = [results[job.key] for job in jobs[way.event]]
-            closer = [one for one in found if isinstance(one, Examined)]
-            counts = [one.counts for one in closer if one.counts is not None] or found
-            rates = worker.held_out[way.event].publish(Counts.joined(counts))
-            facts = Facts(synthetic=load_set(done.job.path), epsilon=epsilon)
-            yield Measured(
-                way=way,
-                scores=context.complete(estimates(rates, worker.measures[way.event]), facts),
-                checks=tuple(check for one in closer for check in one.found.checks),
-            )
+            yield done
 
 
-def _worker(context: StudyContext, ways: Sequence[Way], suite: Suite) -> ScoringContext:
-    """What the jobs need; measures and records go by the way's event."""
+def _worker(
+    context: StudyContext,
+    measures: Mapping[str, Mapping[str, Measure]],
+    held_out: Mapping[str, HeldOut],
+) -> ScoringContext:
+    """What jobs need, with measures, and records besides the study's, by name."""
     return ScoringContext(
         training=context.training,
         threat=context.config.threat,
-        measures={way.event: context.measures_of(suite, _training(context, way)) for way in ways},
-        held_out={**context.held_out, **{way.event: context.held_out[way.records] for way in ways}},
+        measures=measures,
+        held_out={**context.held_out, **held_out},
         device=context.device,
     )
 
@@ -111,21 +204,14 @@ def _training(context: StudyContext, way: Way) -> Training:
     return plain if way.attack is None else plain.under(way.attack, threat)
 
 
-def _job(context: StudyContext, number: int, way: Way, seed: int) -> Score | Examine:
-    """Count the outcomes of one network; look closer at it where its training is attacked."""
+def _job(context: StudyContext, number: int, way: Way, seed: int) -> ScoreAndCheck:
+    """Measure one network."""
     name = trial_name(number)
-    score = Score(
+    return ScoreAndCheck(
         key=f"{way.event}: {name} by network {seed}",
         name=name,
         path=context.folder / set_path(name),
         records=way.event,
         seeds=(seed,),
-    )
-    if way.attack is None:
-        return score
-    return Examine(
-        **{**vars(score), "records": "examined"},
-        scored=way.event,
-        training=_training(context, way),
-        checked=True,
+        hardened=None if way.attack is None else _training(context, way),
     )

@@ -13,7 +13,7 @@ from moc.study.attempts import Attempt, Failure
 from moc.study.config import StudyConfig
 from moc.study.context import StudyContext
 from moc.study.executors import Done
-from moc.study.jobs import Score, ScoreTogether, ScoringContext
+from moc.study.measuring_jobs import Score, ScoringContext, SideBySide, Trains
 from moc.study.records import set_path
 from moc.study.work import Job
 
@@ -56,7 +56,7 @@ class Worklist:
         self._executor.close()
 
     def submit(self, jobs: Iterable[Job[Any]]) -> None:
-        """Queue jobs, while others run; on a GPU sets of one batch are scored side by side."""
+        """Queue jobs, while others run; on a GPU sets of one batch are measured side by side."""
         self._queue(self._side_by_side(list(jobs)))
 
     def _queue(self, jobs: Iterable[Job[Any]]) -> None:
@@ -65,21 +65,21 @@ class Worklist:
             self._executor.submit(Attempt(job=job))
 
     def _side_by_side(self, jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
-        """The jobs, with those that score alike joined where a stack of networks is faster.
+        """The jobs, with those that measure alike joined where a stack of networks is faster.
 
         As many joined ones as there are workers at the most, so that all of them have work.
         """
         if not stacks_pay(self._context.device):
             return list(jobs)
-        alike: dict[tuple[Any, ...], list[Score]] = {}
+        alike: dict[tuple[object, ...], list[Trains[Any]]] = {}
         for job in jobs:
-            if isinstance(job, Score):
-                alike.setdefault((job.lane, job.records, job.seeds), []).append(job)
+            if isinstance(job, Trains):
+                alike.setdefault(job.alike, []).append(job)
         workers = self._context.config.executor.side_by_side(self._context.device)
-        joined = [job for job in jobs if not isinstance(job, Score)]
-        for scores in alike.values():
-            size = math.ceil(len(scores) / workers)
-            parts = (scores[k : k + size] for k in range(0, len(scores), size))
+        joined = [job for job in jobs if not isinstance(job, Trains)]
+        for group in alike.values():
+            size = math.ceil(len(group) / workers)
+            parts = (group[k : k + size] for k in range(0, len(group), size))
             joined += [_together(part) if len(part) > 1 else part[0] for part in parts]
         return joined
 
@@ -113,20 +113,21 @@ class Worklist:
         self._steps = 0
 
     def _apart(self, done: Done) -> Iterator[Done]:
-        """A result as it is; those of sets that were scored together one by one.
+        """A result as it is; those of sets that were measured side by side one by one.
 
-        Where that failed, each is scored by itself: what is wrong with one is no matter of others.
+        Where that failed, each is measured by itself: what is wrong with one is no matter of
+        others.
         """
-        if not isinstance(done.job, ScoreTogether):
+        if not isinstance(done.job, SideBySide):
             yield done
         elif isinstance(done.result, Failure):
-            words = f"{done.job.key} failed: {done.result.cause}. Each is scored by itself."
+            words = f"{done.job.key} failed: {done.result.cause}. Each is measured by itself."
             self._context.reporter.say(words)
             self._queue(done.job.jobs)
         else:
             seconds = done.seconds / len(done.job.jobs)
-            for job, counts in zip(done.job.jobs, done.result, strict=True):
-                yield Done(job=job, result=counts, seconds=seconds)
+            for job, result in zip(done.job.jobs, done.result, strict=True):
+                yield Done(job=job, result=result, seconds=seconds)
 
     def spare(self, steps: int) -> None:
         """Expect so many jobs less than was said: those of trials that there will not be."""
@@ -144,10 +145,10 @@ class Worklist:
         )
 
 
-def _together(scores: Sequence[Score]) -> ScoreTogether:
-    first = scores[0]
-    words = f"score {first.name} and {len(scores) - 1} more on {first.records}"
-    return ScoreTogether(key=words, lane=first.lane, jobs=tuple(scores))
+def _together(jobs: Sequence[Trains[Any]]) -> SideBySide:
+    first = jobs[0]
+    words = f"{first.key} and {len(jobs) - 1} more"
+    return SideBySide(key=words, lane=first.lane, jobs=tuple(jobs))
 
 
 def network_seeds(config: StudyConfig, *, test: bool) -> tuple[int, ...]:

@@ -51,7 +51,8 @@ from moc.privacy.held_out import HeldOut
 from moc.privacy.ledger import Ledger
 from moc.study.executors import Executor
 from moc.study.executors.local import Inline, Local
-from moc.study.jobs import Score, ScoreTogether, WorkerContext
+from moc.study.jobs import WorkerContext
+from moc.study.measuring_jobs import Score, SideBySide
 from moc.study.work import Job
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def evaluation(sizes: Sizes) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         context, jobs = scoring(Path(folder), sizes)
         each = [replace(job, key=f"{job.key}, {k}", seeds=(k,)) for job in jobs for k in job.seeds]
-        own = jobs if sizes.device == "cpu" else [ScoreTogether(key="all", jobs=tuple(jobs))]
+        own = jobs if sizes.device == "cpu" else [SideBySide(key="all", jobs=tuple(jobs))]
         together, alone = Local().start(context), Inline(context)
         run_all(together, own)  # processes start, and import what they need
         turns = [(run_all(together, own), run_all(alone, each)) for _ in range(sizes.repeats)]

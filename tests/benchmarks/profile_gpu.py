@@ -41,7 +41,7 @@ from moc.discrepancies.ridge import RidgeRisk
 from moc.evaluate.protocols.fast import Fast
 from moc.memory import keep_freed_memory
 from moc.networks.stack import fit_stack
-from moc.study.jobs import ScoreTogether
+from moc.study.measuring_jobs import SideBySide
 
 TOP, TURNS = 8, 3
 """Kernels that are named; turns on the clock."""
@@ -102,7 +102,7 @@ def _pieces(device: str, *, small: bool) -> Iterator[list[Work]]:
     sizes = Sizes(device=device, sets=sets, networks=networks, epochs=epochs)
     with tempfile.TemporaryDirectory() as folder:
         context, jobs = scoring(Path(folder), sizes)
-        job = ScoreTogether(key="all", jobs=tuple(jobs))
+        job = SideBySide(key="all", jobs=tuple(jobs))
         name = f"scoring {sizes.sets} sets x {sizes.networks} networks"
         yield [*found, Work(name=name, run=lambda: job.run(context, lambda *_: None), steps=1)]
 

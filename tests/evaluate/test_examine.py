@@ -9,7 +9,7 @@ from moc.attacks.threat import Threat
 from moc.data.vault import as_unit
 from moc.errors import PrivacyError
 from moc.evaluate.baselines import select
-from moc.evaluate.examine import CURVE, SHARES, budgets, examine
+from moc.evaluate.examine import CURVE, SHARES, budgets, check_first, curves_together
 from moc.evaluate.masking import adversarial_to
 from moc.evaluate.measure import error_estimate
 from moc.evaluate.protocols.fast import Fast
@@ -40,11 +40,10 @@ def parts(digits):
 
 def test_the_curve_ends_are_the_clean_errors_and_its_middle_the_robust_ones(parts):
     synthetic, how, held_out = parts
-    found = examine(Trained(synthetic, seeds=(5, 6)), **how, held_out=held_out, checked=False)
-    assert found.checks == ()
-    assert found.counts._sums.shape == (2, len(SHARES))
+    (found,) = curves_together([Trained(synthetic, seeds=(5, 6))], **how, held_out=held_out)
+    assert found._sums.shape == (2, len(SHARES))
     x, y = held_out.examine(60)
-    for row, seed in zip(found.counts._sums, (5, 6), strict=True):
+    for row, seed in zip(found._sums, (5, 6), strict=True):
         network = train(synthetic, how["training"], seed=seed)
         assert row[0] == correct(network, x, y).sum()
         assert (row.diff() <= 0).all()
@@ -52,37 +51,33 @@ def test_the_curve_ends_are_the_clean_errors_and_its_middle_the_robust_ones(part
         alone = attacked.correct(x, y)
         # But for random starts, and for records that only a smaller budget found.
         assert abs(row[SHARES.index(1.0)] - alone.sum()) <= 2
-    rates = held_out.publish(found.counts)
+    rates = held_out.publish(found)
     errors = [
         error_estimate(Rates(values=column, noise=rates.noise, records=rates.records)).mean
         for column in rates.values.split(1, dim=1)
     ]
-    assert errors == pytest.approx((1 - found.counts._sums.mean(0) / 60).tolist())
+    assert errors == pytest.approx((1 - found._sums.mean(0) / 60).tolist())
 
 
 def test_asked_for_checks_are_those_of_the_first_network(parts):
     synthetic, how, held_out = parts
     other = train(synthetic, how["training"], seed=9)
     moved = adversarial_to(other, *held_out.examine(60), threat=THREAT, classes=10, seed=0)
-    options = {**how, "held_out": held_out, "checked": True, "transferred": [moved]}
-    one = examine(Trained(synthetic, seeds=(5,)), **options)
-    two = examine(Trained(synthetic, seeds=(5, 6)), **options)
-    assert one.checks == two.checks
-    assert sum("transfer" in check.name for check in one.checks) == 1
+    options = {**how, "held_out": held_out, "transferred": [moved]}
+    one = check_first(Trained(synthetic, seeds=(5,)), **options)
+    two = check_first(Trained(synthetic, seeds=(5, 6)), **options)
+    assert one == two
+    assert sum("transfer" in check.name for check in one) == 1
 
 
 def test_a_set_on_which_training_diverges_fails_and_gets_nothing_right(parts):
     synthetic, _, held_out = parts
     wild = Fast(epochs=20, lr=1e30).resolve(synthetic.info, THREAT)
-    found = examine(
-        Trained(synthetic, seeds=(5,)),
-        training=wild,
-        threat=THREAT,
-        held_out=held_out,
-        checked=True,
-    )
-    assert [check.passed for check in found.checks] == [False]
-    assert not found.counts._sums.any()
+    trained = Trained(synthetic, seeds=(5,))
+    options = {"training": wild, "threat": THREAT, "held_out": held_out}
+    assert [check.passed for check in check_first(trained, **options)] == [False]
+    (curve,) = curves_together([trained], **options)
+    assert not curve._sums.any()
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.03, 0.1, 0.9])
@@ -105,7 +100,7 @@ def test_private_records_are_shown_to_no_attack(digits, parts):
     ledger.own("validation", digits.split([60], seed=0)[0])
     paid = HeldOut(ledger, "validation", planned=2, noise_multiplier=20.0)
     with pytest.raises(PrivacyError, match="not handed out"):
-        examine(Trained(synthetic, seeds=(5,)), **how, held_out=paid, checked=True)
+        check_first(Trained(synthetic, seeds=(5,)), **how, held_out=paid)
     with pytest.raises(PrivacyError, match="all of them"):
         paid.first(10)
 

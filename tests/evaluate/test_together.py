@@ -10,7 +10,7 @@ from moc.attacks.gradient import Fgsm, MiFgsm, PgdCe, PgdMargin
 from moc.attacks.threat import Threat
 from moc.evaluate import trained as trained_module
 from moc.evaluate.baselines import select
-from moc.evaluate.examine import examine
+from moc.evaluate.examine import curves_together
 from moc.evaluate.protocols.fast import Fast
 from moc.evaluate.robust import Robustness
 from moc.evaluate.scoring import count_outcomes, count_together
@@ -134,8 +134,9 @@ def test_scores_and_curves_of_a_study_are_the_same_in_a_stack(synthetic, trainin
     def measured():
         held_out, trained = HeldOut(parts(), "test"), Trained(synthetic, seeds=SEEDS)
         counts = count_outcomes(trained, measures=measures, held_out=held_out)
-        found = examine(trained, training=training, threat=threat, held_out=held_out, checked=False)
-        return torch.cat([counts._sums, found.counts._sums], dim=1)
+        how = {"training": training, "threat": threat, "held_out": held_out}
+        (curve,) = curves_together([trained], **how)
+        return torch.cat([counts._sums, curve._sums], dim=1)
 
     together = measured()
     assert stacked
@@ -148,7 +149,7 @@ def test_scores_and_curves_of_a_study_are_the_same_in_a_stack(synthetic, trainin
     assert together.sum() > 0
 
 
-def test_sets_of_several_sizes_are_scored_together_as_each_by_itself(
+def test_sets_of_several_sizes_are_measured_together_as_each_by_itself(
     synthetic, training, parts, stacked
 ):
     x, y = reference_records(parts(), "train")
@@ -161,10 +162,16 @@ def test_sets_of_several_sizes_are_scored_together_as_each_by_itself(
         "robust_error": RightUnderAttack(training=training, suite=MIXED, threat=threat),
     }
     how = {"measures": measures, "held_out": HeldOut(parts(), "test")}
-    together = count_together([Trained(one, seeds=SEEDS) for one in sets], **how)
+    closer = {"training": training, "threat": threat, "held_out": how["held_out"]}
+
+    def measured(trained):
+        return [*count_together(trained, **how), *curves_together(trained, **closer)]
+
+    together = measured([Trained(one, seeds=SEEDS) for one in sets])
     assert stacked
-    for one, counts in zip(sets, together, strict=True):
-        alone = count_outcomes(Trained(one, seeds=SEEDS), **how)
+    each = [measured([Trained(one, seeds=SEEDS)]) for one in sets]
+    apart = [counts for kind in zip(*each, strict=True) for counts in kind]
+    for counts, alone in zip(together, apart, strict=True):
         assert counts.bound == alone.bound
         # Rounding may carry a record that lies on a border over it.
         assert (counts._sums - alone._sums).abs().max() <= 1

@@ -13,7 +13,8 @@ from moc.privacy.held_out import Counts
 from moc.study.attempts import Attempt, Failure
 from moc.study.config import parse_config
 from moc.study.context import StudyContext
-from moc.study.jobs import Condense, CondenseCurves, Dial, Score
+from moc.study.jobs import Condense, CondenseCurves, Dial
+from moc.study.measuring_jobs import Score
 from moc.study.records import set_path
 from moc.study.reporter import Silent
 from moc.study.work import Job

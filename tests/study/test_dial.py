@@ -15,18 +15,19 @@ from moc.cli import app
 from moc.data.storage import load_set
 from moc.errors import MocError, NotFiniteError, StudyError
 from moc.evaluate.protocols.base import ADVERSARIAL
-from moc.evaluate.scoring import count_outcomes, publish_scores
+from moc.evaluate.scoring import count_together, publish_scores
 from moc.evaluate.suites import FastSuite
 from moc.evaluate.trained import Trained
 from moc.export import export_set
 from moc.policy.choose import choose_set
 from moc.policy.rules import suggest
-from moc.study import jobs as jobs_module
+from moc.study import measuring_jobs
 from moc.study.config import parse_config
 from moc.study.dial import _CONFIRMED, Dial
 from moc.study.events import StudyLedger
 from moc.study.expected import expected
-from moc.study.measuring import Way, measure
+from moc.study.measuring import Way, look_closer, measure
+from moc.study.measuring_jobs import Examine
 from moc.study.records import curve_path
 from moc.study.reporter import Silent
 from moc.study.run import run_study
@@ -122,11 +123,32 @@ def test_every_network_of_a_confirmation_counts(copy):
         assert (found.mean, found.se) == pytest.approx((expected[name].mean, expected[name].se))
 
 
+def test_a_closer_look_after_the_study_finds_what_the_study_found(copy):
+    """A job a network, where the study has one for all; the same networks and records."""
+    dial = Dial(copy, Silent())
+    evaluate = dial.config.evaluate.model_copy(update={"report_replicates": 2})
+    dial.config = dial.config.model_copy(update={"evaluate": evaluate})
+    context = dial.context
+    job = Examine(
+        key="examine",
+        name="trial-000",
+        path=copy.folder / copy.trials[0].set_path,
+        records="examined",
+        seeds=network_seeds(dial.config, test=True),
+        checked=True,
+    )
+    at_once = job.run(context.worker(), lambda *_: None)
+    found = look_closer(context, 0, transferred=())
+    assert found.checks == at_once.checks
+    assert torch.equal(found.curve._sums, at_once.curve._sums)
+    assert len(found.curve._sums) == len(job.seeds) > 1
+
+
 def test_a_confirmation_that_fails_says_so_and_notes_nothing(copy, monkeypatch):
     def fail(*_, **__):
         raise NotFiniteError("no numbers")
 
-    monkeypatch.setattr(jobs_module, "count_outcomes", fail)
+    monkeypatch.setattr(measuring_jobs, "count_together", fail)
     with pytest.raises(StudyError, match=r"trial-000 by network \d+ failed: no numbers"):
         Dial(copy, Silent()).confirm(0, suite="fast")
     assert read_study(copy.folder).confirmations == {}
@@ -137,9 +159,9 @@ def test_a_confirmation_says_what_training_under_attack_gives(copy, tmp_path, mo
 
     def count(given, **rest):
         trained.append(next(iter(rest["measures"].values())).training)
-        return count_outcomes(given, **rest)
+        return count_together(given, **rest)
 
-    monkeypatch.setattr(jobs_module, "count_outcomes", count)
+    monkeypatch.setattr(measuring_jobs, "count_together", count)
     Dial(copy, Silent()).confirm(0, suite="fast")
     assert [training.attack for training in trained] == [ADVERSARIAL, None]
     assert trained[0].threat == Dial(copy, Silent()).config.threat

@@ -12,7 +12,8 @@ from moc.evaluate.scores import Estimate
 from moc.search.engines.base import Engine
 from moc.study import lane
 from moc.study.config import parse_config
-from moc.study.jobs import Condense, CondenseCurves, Dial, Examine, Score
+from moc.study.jobs import Condense, CondenseCurves, Dial
+from moc.study.measuring_jobs import Examine, Score
 from moc.study.reporter import Silent
 from moc.study.run import run_study
 from moc.views.page import write_page

@@ -7,7 +7,7 @@ from ledgers import read_events
 from tiny import TINY, unreported
 
 from moc.errors import NotFiniteError
-from moc.study import jobs
+from moc.study import measuring_jobs as jobs
 from moc.study.config import parse_config
 from moc.study.lane import Lane
 from moc.study.reporter import Silent
@@ -34,13 +34,13 @@ def stacks(monkeypatch):
 @pytest.fixture
 def joined(monkeypatch):
     """Names of the sets of every job that scores several."""
-    found, run = [], jobs.ScoreTogether.run
+    found, run = [], jobs.SideBySide.run
 
     def noted(self, context, progress, /):
         found.append([job.name for job in self.jobs])
         return run(self, context, progress)
 
-    monkeypatch.setattr(jobs.ScoreTogether, "run", noted)
+    monkeypatch.setattr(jobs.SideBySide, "run", noted)
     return found
 
 
@@ -57,10 +57,25 @@ def assert_same(study, apart):
 
 
 @pytest.mark.usefixtures("stacks")
-def test_a_batch_is_scored_at_once_and_comes_out_as_one_by_one(tmp_path, tiny_open, joined):
+def test_a_batch_is_measured_at_once_and_comes_out_as_one_by_one(
+    tmp_path, tiny_open, joined, monkeypatch
+):
+    closer, together = [], jobs._run
+
+    def noted(own, context):
+        closer.extend(job for job in own if len(own) > 1 and isinstance(job, jobs.Examine))
+        return together(own, context)
+
+    monkeypatch.setattr(jobs, "_run", noted)
     study = run(tmp_path / "study", tables=TINY)
     assert joined[0] == ["trial-000", "trial-001"]
     assert any("random" in names for names in joined)
+    assert {job.name for job in closer} >= {"random", "herding"}
+    before = {curve.name: curve for curve in tiny_open.curves}
+    for own in study.curves:
+        means = [one.mean for one in own.errors]
+        expected = [one.mean for one in before[own.name].errors]
+        assert means == pytest.approx(expected, abs=1.5 / own.records)
     assert_same(study, tiny_open)
     assert [one.report["error"].mean for one in study.baselines] == pytest.approx(
         [one.report["error"].mean for one in tiny_open.baselines], abs=1.5 / 60
@@ -82,11 +97,11 @@ def test_what_fails_together_is_scored_one_by_one_and_fails_alone(tmp_path, tiny
             raise NotFiniteError("it is this one")
         return run_score(self, context, progress)
 
-    monkeypatch.setattr(jobs.ScoreTogether, "run", together)
+    monkeypatch.setattr(jobs.SideBySide, "run", together)
     monkeypatch.setattr(jobs.Score, "run", one)
     heard = Heard()
     study = run(tmp_path / "study", heard)
-    assert any("Each is scored by itself" in said for said in heard.said)
+    assert any("Each is measured by itself" in said for said in heard.said)
     assert [failed.number for failed in study.failed] == [1]
     assert study.trials[0].scores["error"].mean == tiny_open.trials[0].scores["error"].mean
 

@@ -16,7 +16,7 @@ from moc.evaluate.scores import error_of_difference
 from moc.privacy.held_out import Counts
 from moc.search.front import Frame, hypervolume
 from moc.study.config import parse_config
-from moc.study.jobs import Score
+from moc.study.measuring_jobs import Score
 from moc.study.standing import objective_values, replicate_values
 from moc.study.store import read_study
 

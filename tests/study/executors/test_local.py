@@ -16,7 +16,7 @@ from moc.study.context import StudyContext
 from moc.study.executors import _processes
 from moc.study.executors._processes import Processes
 from moc.study.executors.local import Inline, Local
-from moc.study.jobs import Examine
+from moc.study.measuring_jobs import Examine
 from moc.study.reporter import Silent
 from moc.study.worklist import Worklist
 from moc.testing.executors import (
@@ -75,8 +75,8 @@ def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
     assert here[score.key]._sums.shape == (config.evaluate.replicates, 2)
     for done in (here, there):
         assert torch.equal(done["examine"].counts._sums, here[score.key]._sums)
-    here, there = here["examine"].found, there["examine"].found
-    assert torch.equal(here.counts._sums, there.counts._sums)
+    here, there = here["examine"], there["examine"]
+    assert torch.equal(here.curve._sums, there.curve._sums)
     assert here.checks == there.checks
     assert len(here.checks) == 9
 
