@@ -5,13 +5,16 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from processes import alive, below
 from tiny import TINY
 
 from moc import cli
 from moc.study import config
+from moc.study.executors._processes import _home
 from moc.study.stopping import Stopped, signals_held, stoppable
 
 
@@ -23,6 +26,8 @@ def command(tables, place):
     code = 1
     try:
         os.setsid()
+        forkserver._forkserver.__init__()  # that of the tests is no child of this process
+        _home.cache_clear()
         # Tests that run in the background of a shell inherit that this signal is ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(place / "errors", os.O_WRONLY | os.O_CREAT), 2)
@@ -99,20 +104,6 @@ def test_in_a_thread_nothing_changes():
     assert seen == [before]
 
 
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def children(pid):
-    """Processes that a process has started."""
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(one) for one in found.read_text().split()]
-
-
 def read(path):
     return path.read_bytes() if path.exists() else b""
 
@@ -139,9 +130,9 @@ def test_no_worker_outlives_its_study_and_the_command_says_how_to_go_on(tmp_path
     ledger = tmp_path / "runs" / "tiny" / "study.jsonl"
     study = command(tables, tmp_path)
     wait_for(lambda: not alive(study) or b'"condensed"' in read(ledger))
-    its = children(study)
+    its = below(study)
     assert len(its) >= workers
-    if number == signal.SIGINT:
+    if number in (signal.SIGINT, signal.SIGHUP):
         os.killpg(study, number)  # as a terminal does
     else:
         os.kill(study, number)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from threading import Thread
 
 from typing_extensions import override
@@ -47,9 +49,9 @@ class _Process(Worker):
 
     def __init__(self) -> None:
         """Start it."""
-        spawn = get_context("spawn")
-        self.connection, its = spawn.Pipe()
-        self.process = spawn.Process(target=_work, args=(its,), daemon=True)
+        home = _home()
+        self.connection, its = home.Pipe()
+        self.process = home.Process(target=_work, args=(its,), daemon=True)
         self.process.start()
         its.close()  # so that its end is heard here
 
@@ -67,6 +69,21 @@ class _Process(Worker):
             self.process.join()
         code = self.process.exitcode or 0
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+@cache
+def _home() -> ForkServerContext | SpawnContext:
+    """Where processes come from.
+
+    On Linux they are copies of one that has imported what jobs need and has done nothing else: no
+    record ever reaches it, and what jobs draw has seeds of its own. (Threads that numpy starts are
+    ended by OpenBLAS before a copy is made.) Elsewhere that is not safe.
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    home = get_context("forkserver")
+    home.set_forkserver_preload([f"{__package__}._beforehand"])
+    return home
 
 
 def _work(connection: Connection) -> None:
