@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ from tiny import PRIVATE, write_study_file
 from typer.testing import CliRunner
 
 import moc
+from moc import cli
 from moc.cli import app
 from moc.commands import doctor
 from moc.errors import StudyError
@@ -65,16 +67,29 @@ def test_the_version_is_that_of_the_package():
     assert invoke("--version").output == f"moc {moc.__version__}\n"
 
 
-def test_signs_that_a_stream_cannot_show_become_words(runs):
-    done = program("front", "tiny", folder=runs.parent, PYTHONIOENCODING="ascii")
-    assert done.returncode == 0, done.stderr
-    assert "+-" in done.stdout.decode("ascii")
-    chosen = program(
-        *("choose", "tiny", "--no-mlflow", "--error", "0.99", "--take", "1", "--no-confirm"),
-        folder=runs.parent,
-        PYTHONIOENCODING="ascii",
-    )
-    assert chosen.returncode == 0, chosen.stderr
+def spoken(*arguments, encoding, monkeypatch):
+    """What a command writes to streams of this encoding, and its exit code."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["moc", *map(str, arguments)])
+        for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+            patch.setattr(sys, name, stream)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    streams[0].flush()
+    return streams[0].buffer.getvalue().decode(encoding), end.value.code
+
+
+def test_signs_that_a_stream_cannot_show_become_words(runs, monkeypatch):
+    monkeypatch.chdir(runs.parent)
+    how = {"encoding": "ascii", "monkeypatch": monkeypatch}
+    shown, code = spoken("front", "tiny", **how)
+    assert code == 0
+    assert "+-" in shown
+    choice = ("--no-mlflow", "--error", "0.99", "--take", "1", "--no-confirm")
+    shown, code = spoken("choose", "tiny", *choice, **how)
+    assert code == 0
+    assert "+-" in shown
     assert "clean error <= 99 %" in (runs / "tiny/policy/README.md").read_text().replace("≤", "<=")
 
 
@@ -92,11 +107,11 @@ def test_a_study_ends_well_where_signs_are_missing(tiny_private, tmp_path):
     assert "eps" in done.stdout.decode("ascii")
 
 
-def test_epsilon_is_spelled_out(tiny_private, tmp_path):
+def test_epsilon_is_spelled_out(tiny_private, tmp_path, monkeypatch):
     shutil.copytree(tiny_private.folder, tmp_path / "runs" / "tiny")
-    done = program("front", "tiny", folder=tmp_path, PYTHONIOENCODING="latin-1")
-    assert done.returncode == 0, done.stderr
-    text = done.stdout.decode("latin-1")
+    monkeypatch.chdir(tmp_path)
+    text, code = spoken("front", "tiny", encoding="latin-1", monkeypatch=monkeypatch)
+    assert code == 0
     assert "eps" in text
     assert "±" in text
 

@@ -47,7 +47,7 @@ images_per_class = 2
 steps = 5
 [evaluate]
 replicates = 1
-report_replicates = 1
+report_replicates = 0
 [evaluate.protocol]
 kind = "fast"
 epochs = 10
@@ -78,18 +78,29 @@ def study_file(tmp_path):
     return path
 
 
-def moc(*arguments, path, folder):
-    """The command line of the moc that `path` leads to."""
+PROGRAM = """
+import json, sys
+from typer.testing import CliRunner
+from moc.cli import app
+done = [CliRunner().invoke(app, words, catch_exceptions=False) for words in json.loads(sys.argv[1])]
+print(json.dumps([[one.exit_code, one.stdout] for one in done]))
+"""
+
+
+def moc(*commands, path, folder):
+    """Exit codes and output of command lines, in one process of the moc that `path` leads to."""
     places = os.pathsep.join([str(path), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "moc.cli", *map(str, arguments)],
+    words = json.dumps([[str(one) for one in command] for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, words],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
 
 
 def test_the_page_has_one_file_for_each_of_five_kinds_of_part():
@@ -112,20 +123,19 @@ def test_five_files_by_entry_points_make_a_study(study_file, tmp_path):
     ]
     (info / "entry_points.txt").write_text("\n".join(points))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-parts\nVersion: 1.0\n")
-    done = moc("study", study_file, "--no-mlflow", path=theirs, folder=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "top-two" in done.stdout
-    front = moc("front", "extended", "--output", "json", path=theirs, folder=tmp_path)
-    rows = json.loads(front.stdout)
-    assert all(0 <= row["top_two_error"] <= row["error"] for row in rows)
-    chosen = moc(
-        *("choose", "extended", "--limit", "top-two-error=1", "--prefer", "top_two_error"),
-        *("--no-confirm", "--no-mlflow", "--out", tmp_path / "chosen"),
+    out, limit = tmp_path / "chosen", "top-two-error=1"
+    choice = ("--limit", limit, "--prefer", "top_two_error", "--no-confirm", "--no-mlflow")
+    (studied, shown), (_, rows), (chosen, _) = moc(
+        ("study", study_file, "--no-mlflow"),
+        ("front", "extended", "--output", "json"),
+        ("choose", "extended", *choice, "--out", out),
         path=theirs,
         folder=tmp_path,
     )
-    assert chosen.returncode == 0, chosen.stderr[-3000:]
-    assert "top-two error %" in (tmp_path / "chosen" / "README.md").read_text()
+    assert studied == chosen == 0
+    assert "top-two" in shown
+    assert all(0 <= row["top_two_error"] <= row["error"] for row in json.loads(rows))
+    assert "top-two error %" in (out / "README.md").read_text()
 
 
 def test_five_files_in_their_folders_are_found_and_no_other_file_changes(study_file, tmp_path):

@@ -84,7 +84,7 @@ def run_chains(tmp_path, uninterrupted, kills, seed):
 
 def test_signals_change_nothing(tmp_path, uninterrupted, monkeypatch):
     monkeypatch.setenv("MOC_LEDGER", "")
-    run_chains(tmp_path, uninterrupted, 60, seed=0)
+    run_chains(tmp_path, uninterrupted, 40, seed=0)
 
 
 def begun(tmp_path, name):

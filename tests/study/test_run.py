@@ -2,12 +2,9 @@
 
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
+from multiprocessing import get_context
 from types import SimpleNamespace
 
 import pytest
@@ -313,32 +310,21 @@ def test_a_second_process_is_kept_out(tmp_path):
             study_of(TINY, folder)
 
 
-RUN = """
-import json, sys, torch
-from pathlib import Path
-from moc.study.config import parse_config
-from moc.study.jobs import CondenseCurves
-from moc.study.run import _Run, run_study
-torch.set_num_threads(1)
-if __name__ == "__main__":
-    run_study(parse_config(json.loads(sys.argv[1]), where="test"), Path(sys.argv[2]))
-"""
-
-
 def start(tables, folder):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, json.dumps(tables), str(folder)], env=environment
-    )
+    """Run a study in a process of its own."""
+    config = parse_config(tables, where="test")
+    process = get_context("fork").Process(target=run_study, args=(config, folder))
+    process.start()
+    return process
 
 
 def kill_after(process, ledger, events):
     """Kill without a warning as soon as the ledger holds so many lines."""
     deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.is_alive() and time.monotonic() < deadline:
         if ledger.exists() and ledger.read_bytes().count(b"\n") >= events:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
             return
         time.sleep(0.01)
     pytest.fail("the study ended before it could be killed")

@@ -218,7 +218,7 @@ def test_searches_three_losses_too():
 
 
 @pytest.mark.parametrize("acquisition", ["nehvi", "ehvi", "parego"])
-@pytest.mark.parametrize("curve", ["concave", "convex"])
+@pytest.mark.parametrize("curve", ["concave", pytest.param("convex", marks=pytest.mark.slow)])
 def test_covers_a_known_front_no_worse_than_sobol(curve, acquisition):
     problem = Problem(curve=curve)
     engine = bayesian(seed=1, initial=8, acquisition=acquisition)
@@ -227,7 +227,7 @@ def test_covers_a_known_front_no_worse_than_sobol(curve, acquisition):
     assert max(0.9, other - 0.02) < found <= 1
 
 
-@pytest.mark.parametrize("curve", ["concave", "convex"])
+@pytest.mark.parametrize("curve", ["concave", pytest.param("convex", marks=pytest.mark.slow)])
 def test_beats_sobol_where_the_front_is_crammed_into_a_corner(curve):
     problem = Problem(curve=curve, width=0.1)
     found = problem.share(search(bayesian(seed=1, initial=8), problem, 18))
