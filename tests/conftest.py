@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from hypothesis import settings
 from tiny import PRIVATE, TINY
 
 from moc.attacks.gradient import Fgsm, PgdCe
+from moc.condense import loop
 from moc.data import SOURCES, RealData
 from moc.evaluate import examine, masking
 from moc.evaluate.suites import CustomSuite
 from moc.memory import keep_freed_memory
+from moc.search.certainty import hypervolume_interval, probability_nondominated
+from moc.study import standing
 from moc.study.config import parse_config
 from moc.study.records import StudyRecord
 from moc.study.run import run_study
@@ -32,8 +36,11 @@ _SHORT = (
     (masking, "_FEW", 2),
     (masking, "_QUERIES", 8),
     (examine, "CURVE", CustomSuite(attacks=(Fgsm(), PgdCe(steps=1, random_start=True)))),
+    (loop, "_FINAL_VIEWS", 4),
+    (standing, "probability_nondominated", partial(probability_nondominated, draws=100)),
+    (standing, "hypervolume_interval", partial(hypervolume_interval, draws=100)),
 )
-"""What examinations are made of, and what tests make of it that look at something else."""
+"""What is done many times for a better answer, and tests do less often that ask something else."""
 
 _WHOLE = tuple((module, name, getattr(module, name)) for module, name, _ in _SHORT)
 
@@ -52,8 +59,8 @@ def _no_dry_runs(request, monkeypatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _short_examinations() -> Iterator[None]:
-    """Masking checks and curves against eps take a few steps, but for those of `examinations`."""
+def _shortened() -> Iterator[None]:
+    """Much is done less often, but for tests that ask for `in_full`."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in _SHORT:
             patch.setattr(module, name, value)
@@ -61,8 +68,8 @@ def _short_examinations() -> Iterator[None]:
 
 
 @pytest.fixture
-def examinations(monkeypatch) -> None:
-    """Let sets be examined in this test as they are for everybody, and as other processes do."""
+def in_full(monkeypatch) -> None:
+    """Let this test do everything as often as everybody does, and as other processes do."""
     for module, name, value in _WHOLE:
         monkeypatch.setattr(module, name, value)
 

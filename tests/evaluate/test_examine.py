@@ -21,7 +21,7 @@ from moc.privacy.access import Budget
 from moc.privacy.held_out import HeldOut, Rates, reference_records
 from moc.privacy.ledger import Ledger
 
-pytestmark = pytest.mark.usefixtures("examinations")
+pytestmark = pytest.mark.usefixtures("in_full")
 
 THREAT = Threat(eps=0.1)
 

@@ -22,7 +22,7 @@ from moc.evaluate.masking import (
     settled,
 )
 
-pytestmark = pytest.mark.usefixtures("examinations")
+pytestmark = pytest.mark.usefixtures("in_full")
 
 LINF, L2 = Threat(eps=0.1), Threat(norm="L2", eps=0.5)
 THREATS = pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from moc.data.declared import DataInfo
 from moc.errors import StudyError
 from moc.networks.architectures import ARCHITECTURES, default_network, parse_network
 from moc.networks.architectures.convnet import ConvNet
-from moc.networks.network import Ensembles, build, computing_in
+from moc.networks.network import Ensembles, _copied, build, computing_in
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
@@ -53,6 +55,44 @@ def test_parsing_inverts_naming(name):
     spec = parse_network(name)
     assert spec.name == name
     assert parse_network(spec.name) == spec
+
+
+class Foreign(nn.Module):
+    """Somebody else's, with a layer that is in no dictionary of modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = (nn.Linear(7, 7),)
+
+    def forward(self, x):
+        return self.hidden[0](x)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_of_a_network_is_what_a_deep_copy_is(name):
+    network = build(parse_network(name), VECTORS if name[:3] in ("mlp", "lin") else SMALL, seed=0)
+    found, expected = _copied(network, {}), copy.deepcopy(network)
+    assert repr(found) == repr(expected)
+    for own, other in zip(found.modules(), expected.modules(), strict=True):
+        assert vars(own).keys() == vars(other).keys()
+    for key, value in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[key], value)
+    places = [{one.data_ptr() for one in net.state_dict().values()} for net in (found, network)]
+    assert places[0].isdisjoint(places[1])
+    next(found.children()).register_forward_hook(print)
+    assert not any(one._forward_hooks for one in network.modules())
+
+
+def test_a_copy_shares_what_was_shared_and_nothing_of_anybody_elses():
+    layer = nn.Linear(7, 7)
+    tied = nn.Linear(7, 7)
+    tied.weight = layer.weight
+    network = nn.Sequential(layer, tied, layer, Foreign(), nn.Identity())
+    found = _copied(network, {})
+    assert found[0] is found[2] is not layer
+    assert found[0].weight is found[1].weight is not layer.weight
+    assert found[3].hidden[0] is not network[3].hidden[0]
+    assert torch.equal(found(x := torch.rand(2, 7)), network(x))
 
 
 def test_every_architecture_is_tested():

@@ -51,7 +51,7 @@ def context(tmp_path_factory):
     return StudyContext.load(parse_config(TINY, where="test"), folder, Silent())
 
 
-@pytest.mark.usefixtures("examinations")
+@pytest.mark.usefixtures("in_full")
 def test_processes_count_and_examine_as_this_process_does(context, tiny_open):
     config = context.config
     worker = context.worker()
