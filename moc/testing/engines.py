@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -35,12 +36,26 @@ def distinct(space: Space, points: Sequence[Point]) -> bool:
     return bool(gaps[~np.eye(len(rows), dtype=bool)].min() >= Engine.tolerance)
 
 
-@pytest.mark.parametrize("objectives", [1, 2, 3])
-@pytest.mark.parametrize(
-    "space", [TWO, THREE, CHOSEN], ids=["two losses", "three losses", "choices"]
-)
 class EngineContract:
-    """Subclasses give `make` with settings under which 4 results start the engine's own choice."""
+    """Subclasses give `make` with settings under which 4 results start the engine's own choice.
+
+    Attributes:
+        spaces: Every space that the engine is held to, by title.
+        numbers: Every number of objectives.
+    """
+
+    spaces: ClassVar[Mapping[str, Space]] = {
+        "two losses": TWO,
+        "three losses": THREE,
+        "choices": CHOSEN,
+    }
+    numbers: ClassVar[Sequence[int]] = (1, 2, 3)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Every test in every space, with every number of objectives."""
+        if {"space", "objectives"} <= set(metafunc.fixturenames):
+            metafunc.parametrize("space", list(self.spaces.values()), ids=list(self.spaces))
+            metafunc.parametrize("objectives", self.numbers)
 
     def make(self, space: Space, objectives: int, seed: int) -> Engine:  # noqa: ARG002
         """An engine of the kind that is tested."""

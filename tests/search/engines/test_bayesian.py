@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import ClassVar
 
 import moocore
 import numpy as np
@@ -15,7 +16,7 @@ from moc.search import space as space_module
 from moc.search.engines import _botorch
 from moc.search.engines.base import ENGINES
 from moc.search.space import Space
-from moc.testing.engines import EngineContract, distinct, tell
+from moc.testing.engines import CHOSEN, EngineContract, distinct, tell
 
 THREE = Space.over("a", "b", "c")
 
@@ -43,10 +44,13 @@ class TestBayesianContract(EngineContract):
 
 
 class TestPlugInContract(TestBayesianContract):
+    """The same models, asked in another way: what is asked of both is not asked again."""
+
     acquisition = "ehvi"
+    spaces: ClassVar = {"choices": CHOSEN}
 
 
-class TestParegoContract(TestBayesianContract):
+class TestParegoContract(TestPlugInContract):
     acquisition = "parego"
 
 
