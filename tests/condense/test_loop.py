@@ -305,6 +305,6 @@ class Watched(Generalization):
 def test_one_graph_at_a_time_is_held(samples):
     watched = Watched()
     run = {"evidence": samples, "losses": (watched,)}
-    condense([ALONE], settings=CondenseSettings(images_per_class=2, steps=3), **run)
+    condense([ALONE], settings=CondenseSettings(images_per_class=2, steps=8), **run)
     assert len(watched.graphs) > 10
     assert max(watched.graphs) <= 1

@@ -353,6 +353,7 @@ def test_a_private_study_killed_after_its_release_never_draws_another(tmp_path):
     assert sum("sums under" in line for line in study.privacy) == 1
 
 
+@pytest.mark.usefixtures("in_full")
 @pytest.mark.parametrize("front", ["curve", "apart"])
 def test_any_number_of_workers_gives_the_same_study(tmp_path, front):
     tables = {

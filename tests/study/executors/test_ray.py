@@ -70,6 +70,7 @@ def spent(folder):
     return [{k: v for k, v in event.items() if k != "draw"} for event in own], len(shared)
 
 
+@pytest.mark.usefixtures("in_full")
 def test_a_study_that_loses_a_worker_in_a_batch_loses_nothing_and_counts_nothing_twice(
     tmp_path, monkeypatch, capfd
 ):
