@@ -83,7 +83,8 @@ def test_a_row_runs_in_its_small_form_and_says_what_the_whole_would_cost(kind, t
     assert cost["seconds to make"] > cost["seconds a step"] >= 0
 
 
-def test_the_profile_says_what_computes_how_long(tmp_path):
+def test_the_profile_says_what_computes_how_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(profile_gpu, "TURNS", 1)
     out = tmp_path / "profile.json"
     profile_gpu.main(["--small", "--device", "cpu", "--out", str(out)])
     found = json.loads(out.read_text())

@@ -165,7 +165,13 @@ def big(datasets, folder, *, arrays):
     return folder
 
 
-@pytest.mark.parametrize("arrays", [False, True], ids=["pictures", "arrays"])
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        pytest.param(False, id="pictures"),
+        pytest.param(True, id="arrays", marks=pytest.mark.slow),
+    ],
+)
 def test_a_split_of_more_than_memory_stays_in_its_files_and_is_the_same(datasets, tmp_path, arrays):
     path = big(datasets, tmp_path / "big", arrays=arrays)
     here = source(path=path, column="x", label="y").load()

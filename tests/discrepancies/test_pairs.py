@@ -130,7 +130,7 @@ def exact_transport(x, y, epsilon):
     return f.mean() + g.mean()
 
 
-@pytest.mark.parametrize("epsilon", [0.05, 0.1, 1.0])
+@pytest.mark.parametrize("epsilon", [0.05, pytest.param(0.1, marks=pytest.mark.slow), 1.0])
 def test_sinkhorn_against_plain_updates_in_double_precision(epsilon):
     member = bank().member(0)
     x, labels = sets(1, per_class=4)

@@ -167,7 +167,7 @@ def test_a_context_may_take_long():
     check_that_a_context_may_take_long(make)
 
 
-@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("killed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_cluster_of_its_own_is_closed_quiet_and_ends_with_the_study_however_it_ends(killed):
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     study = subprocess.Popen([sys.executable, "-c", STUDY], **pipes, text=True)
