@@ -138,7 +138,7 @@ def check_noise_is_fresh(tier="standard", draws=2000) -> None:
         for _ in range(draws):
             np.random.seed(7)
             random.seed(7)
-            torch.manual_seed(7)
+            torch.default_generator.manual_seed(7)
             found.append(tuple(noise_module.gaussian(3, std=1e6, tier=tier).tolist()))
     assert len(set(found)) == draws, f"noise came twice in {draws} draws"
     assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(7))
