@@ -6,12 +6,12 @@
     python tests/benchmarks/standard_rows.py frepo --device cpu --under convnet3-w32 --batch 256 \
         --networks 1 --out row.json
 
-`random`: real images. `dm-batches`, `frepo`, `m3d`: the named method on batches of T. `dm-sums`:
-distribution matching to exact sums under 64 networks that were drawn once. `--cost` takes a few
-steps alone, under sums of one network, and says what the whole would take here. `--under`,
-`--batch` and `--steps` make a cheaper set, for a CPU, which the same protocol judges; `--formation`
-gives a method another number of images. `--small` is a short form on digits: it shows that the row
-runs, and its numbers mean nothing.
+`random`: real images. `dm-batches`, `frepo`, `m3d`: the named method on batches of T; `frepo-2x2`
+with four images in each that is stored. `dm-sums`: distribution matching to exact sums under 64
+networks that were drawn once. `--cost` takes a few steps alone, under sums of one network, and says
+what the whole would take here. `--under`, `--batch` and `--steps` make a cheaper set, for a CPU,
+which the same protocol judges; `--formation` gives a method another number of images. `--small` is
+a short form on digits: it shows that the row runs, and its numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Recipe:
         lr: Adam's learning rate.
         network: Under which random networks, or in a pool of which.
         augmented: Whether S and T are seen under one DSA draw a network.
+        formation: Every stored image is cut in so many, squared; as the method does if left out.
     """
 
     method: str
@@ -71,11 +72,13 @@ class Recipe:
     lr: float = 0.03
     network: str = "convnet3-w128"
     augmented: bool = True
+    formation: int | None = None
 
 
 RECIPES = {
     "dm-batches": Recipe(method="dm", batch=2560, lr=0.05),
     "frepo": Recipe(method="frepo", batch=1024, augmented=False),
+    "frepo-2x2": Recipe(method="frepo", batch=1024, augmented=False, formation=2),
     "m3d": Recipe(method="m3d", batch=2560),
 }
 KINDS = ("random", "dm-sums", *RECIPES)
@@ -128,7 +131,7 @@ def _row(options: argparse.Namespace) -> dict[str, Any]:
         "networks": len(errors),
         "under": options.under,
         "batch": options.batch,
-        "formation": options.formation,
+        "formation": _formation(options),
         "steps": _steps(options),
         "seconds to make": made - started,
         "seconds to train": clock(options.device) - made,
@@ -183,6 +186,11 @@ def _steps(options: argparse.Namespace) -> int:
     return own if options.steps is None else options.steps
 
 
+def _formation(options: argparse.Namespace) -> int | None:
+    recipe = RECIPES.get(options.kind)
+    return options.formation or (recipe.formation if recipe else None)
+
+
 def _owned(options: argparse.Namespace) -> Ledger:
     """A ledger of training and test records."""
     data, ledger = source("digits" if options.small else "fashion_mnist"), Ledger(None)
@@ -216,8 +224,8 @@ def _made(
         evidence = _batches(options, ledger, recipe)
         method, lr = method_called(recipe.method), recipe.lr
     own = dict(method.study["condense"])
-    if options.formation is not None:
-        own["decoder"] = {"multi_formation": options.formation}
+    if (formation := _formation(options)) is not None:
+        own["decoder"] = {"multi_formation": formation}
     size = 2 if options.small else 10
     settings = CondenseSettings.model_validate(
         {**own, "images_per_class": size, "lr": lr, "steps": steps}
