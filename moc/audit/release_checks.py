@@ -91,17 +91,14 @@ def _noise(tier: Tier) -> Iterator[str]:
     found = set()
     with torch.random.fork_rng():
         torch.manual_seed(0)  # once: it writes down where it was called, for every kind of device
-        here, there = torch.get_rng_state(), _states_of_cards()
+        here = torch.get_rng_state()
+        there = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         for _ in range(_DRAWS):
             torch.set_rng_state(here)
             torch.cuda.set_rng_state_all(there)
             found.add(tuple(noise.gaussian(2, std=1e6, tier=tier).tolist()))
     if len(found) < _DRAWS:
         yield f"noise came twice in {_DRAWS} draws, so it follows a seed or a clock"
-
-
-def _states_of_cards() -> list[Tensor]:
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
 
 def _stored(collection: Collection, ladder: Ladder, tier: Tier) -> Iterator[str]:

@@ -9,7 +9,6 @@ serves every rung.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
@@ -21,7 +20,7 @@ from moc.data.augment import Augmentation
 from moc.data.declared import DataInfo
 from moc.networks.architectures import Architecture
 from moc.networks.bank import Bank
-from moc.networks.network import Network, build
+from moc.networks.network import Network, build, copied
 from moc.networks.train import SGD, Progress, Trainer
 
 
@@ -63,7 +62,7 @@ class LearnedBank(Bank):
 
     @override
     def network(self, k: int, seed: int) -> Network:
-        return deepcopy(self.weights[k])
+        return copied(self.weights[k])
 
     @override
     def middle(self, generator: torch.Generator) -> Tensor:
@@ -113,7 +112,7 @@ def train_aged(
                 draw = augmentation.draw(len(rows), info.shape, generator=generator)
                 trainer.step(draw(x[rows]), labels[rows])
             age = wanted
-            kept.append(deepcopy(network).eval().requires_grad_(False))
+            kept.append(copied(network).eval().requires_grad_(False))
             if progress is not None:
                 progress(len(kept), count)
     return kept

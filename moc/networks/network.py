@@ -105,7 +105,7 @@ def build(architecture: Architecture, info: DataInfo, *, seed: int) -> Network:
     Returns:
         A network in evaluation mode, float32, on the CPU.
     """
-    network = _copied(_blank(cast("Hashable", architecture), info), {})
+    network = copied(_blank(cast("Hashable", architecture), info))
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -125,12 +125,16 @@ def _blank(architecture: Architecture, info: DataInfo) -> Network:
         return Network(body, info=info, features=features)
 
 
-def _copied(module: _Module, memo: dict[int, Any]) -> _Module:
+def copied(module: _Module) -> _Module:
     """What `copy.deepcopy` gives, in a quarter of its time: a step of condensation has a network.
 
     That looks into the two dozen dictionaries of every layer; here they are copied as they are.
     Modules of anybody else, who may hold more in theirs, are left to it.
     """
+    return _copied(module, {})
+
+
+def _copied(module: _Module, memo: dict[int, Any]) -> _Module:
     if id(module) in memo:
         return memo[id(module)]
     if not type(module).__module__.startswith(("torch.nn.modules.", "moc.")):
@@ -140,10 +144,9 @@ def _copied(module: _Module, memo: dict[int, Any]) -> _Module:
         name: value.copy() if isinstance(value, dict | list | set) else value
         for name, value in vars(module).items()
     }
-    for name, weights in fields["_parameters"].items():
-        fields["_parameters"][name] = memo.setdefault(id(weights), _own(weights))
-    for name, numbers in fields["_buffers"].items():
-        fields["_buffers"][name] = memo.setdefault(id(numbers), _own(numbers))
+    for held in (fields["_parameters"], fields["_buffers"]):
+        for name, numbers in held.items():
+            held[name] = memo.setdefault(id(numbers), _own(numbers))
     for name, part in fields["_modules"].items():
         fields["_modules"][name] = None if part is None else _copied(part, memo)
     vars(found).update(fields)

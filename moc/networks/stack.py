@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from typing_extensions import override
 
 from moc.attacks.base import Attack
 from moc.data.declared import DataInfo
-from moc.networks.network import Network, build
+from moc.networks.network import Network, build, copied
 from moc.networks.steps import augmentation_of, plan
 from moc.networks.train import Augmented, Trainer, Training
 
@@ -38,7 +37,7 @@ class Stack(nn.Module):
         self.weights = nn.ParameterList(one.detach().clone() for one in weights.values())
         for place, one in enumerate(buffers.values()):
             self.register_buffer(f"constant{place}", one)
-        self._like = (copy.deepcopy(networks[0]),)  # in a tuple: none of its weights are ours
+        self._like = (copied(networks[0]),)  # in a tuple: none of its weights are ours
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (R * n, classes) of records (R * n, *shape) in [0, 1]."""
@@ -54,7 +53,7 @@ class Stack(nn.Module):
         """The R networks, in evaluation mode, whose parameters take no gradient."""
         found = []
         for r in range(self.size):
-            network = copy.deepcopy(self._like[0]).to(self.weights[0].device)
+            network = copied(self._like[0]).to(self.weights[0].device)
             network.eval().requires_grad_(False)
             own = dict(network.named_parameters())
             for name, weights in zip(self._names, self.weights, strict=True):

@@ -7,25 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
-from typing_extensions import override
 
 from moc.attacks.base import Attack
 from moc.data.storage import load_set
 from moc.errors import StudyError
-from moc.evaluate.examine import check_first
 from moc.evaluate.masking import Check
 from moc.evaluate.measure import Measure
 from moc.evaluate.scores import Estimate
 from moc.evaluate.scoring import estimates
 from moc.evaluate.suites import Suite
-from moc.evaluate.trained import Trained
 from moc.networks.train import Training
 from moc.objectives.base import Facts
 from moc.privacy.held_out import Counts, HeldOut
 from moc.study.attempts import Failure
 from moc.study.context import StudyContext
 from moc.study.executors import Done
-from moc.study.measuring_jobs import Examine, Examined, ScoringContext, Trains, count
+from moc.study.measuring_jobs import Examine, Examined, Outcome, ScoreAndCheck, ScoringContext
 from moc.study.records import set_path, trial_name
 from moc.study.work import Job
 from moc.study.worklist import Worklist, network_seeds
@@ -62,42 +59,6 @@ class Measured:
     way: Way
     scores: dict[str, Estimate]
     checks: tuple[Check, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one job has found.
-
-    Attributes:
-        counts: Outcomes of every measure.
-        checks: Masking checks of the first network, where its training was attacked.
-    """
-
-    counts: Counts
-    checks: tuple[Check, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreAndCheck(Trains[Outcome]):
-    """Count outcomes of every measure, and check a network whose training was attacked.
-
-    Attributes:
-        hardened: That training; none where networks are trained as usual.
-    """
-
-    hardened: Training | None
-
-    @override
-    def together(self, trained: Sequence[Trained], context: ScoringContext) -> list[Outcome]:
-        counts = count(trained, self.records, context)
-        return [Outcome(counts=counted, checks=()) for counted in counts]
-
-    @override
-    def finished(self, found: Outcome, trained: Trained, context: ScoringContext) -> Outcome:
-        if self.hardened is None:
-            return found
-        options = {**context.closer("examined"), "training": self.hardened}
-        return replace(found, checks=check_first(trained, **options))
 
 
 def measure(

@@ -159,6 +159,42 @@ class Examine(Trains[Examined]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one job has found.
+
+    Attributes:
+        counts: Outcomes of every measure.
+        checks: Masking checks of the first network, where its training was attacked.
+    """
+
+    counts: Counts
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreAndCheck(Trains[Outcome]):
+    """Count outcomes of every measure, and check a network whose training was attacked.
+
+    Attributes:
+        hardened: That training; none where networks are trained as usual.
+    """
+
+    hardened: Training | None
+
+    @override
+    def together(self, trained: Sequence[Trained], context: ScoringContext) -> list[Outcome]:
+        counts = count(trained, self.records, context)
+        return [Outcome(counts=counted, checks=()) for counted in counts]
+
+    @override
+    def finished(self, found: Outcome, trained: Trained, context: ScoringContext) -> Outcome:
+        if self.hardened is None:
+            return found
+        options = {**context.closer("examined"), "training": self.hardened}
+        return replace(found, checks=check_first(trained, **options))
+
+
+@dataclass(frozen=True, kw_only=True)
 class SideBySide(Job[list[Any]]):
     """Several jobs that are alike, as one: a result for each.
 

@@ -19,7 +19,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,9 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @contextmanager
 def _as_on_a_card() -> Iterator[None]:
     """Let a CPU stack networks, as a card does."""
-    with ExitStack() as undone:
-        for module in (together, trained):
-            undone.enter_context(mock.patch.object(module, "stacks_pay", return_value=True))
+    pays = partial(mock.patch.object, attribute="stacks_pay", return_value=True)
+    with pays(together), pays(trained):
         yield
 
 

@@ -13,7 +13,7 @@ from moc.data.declared import DataInfo
 from moc.errors import StudyError
 from moc.networks.architectures import ARCHITECTURES, default_network, parse_network
 from moc.networks.architectures.convnet import ConvNet
-from moc.networks.network import Ensembles, _copied, build, computing_in
+from moc.networks.network import Ensembles, build, computing_in, copied
 
 SMALL = DataInfo(name="small", shape=(1, 8, 8), classes=("a", "b", "c"), count=9)
 VECTORS = DataInfo(name="vectors", shape=(7,), classes=("a", "b"), count=9)
@@ -71,7 +71,7 @@ class Foreign(nn.Module):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_of_a_network_is_what_a_deep_copy_is(name):
     network = build(parse_network(name), VECTORS if name[:3] in ("mlp", "lin") else SMALL, seed=0)
-    found, expected = _copied(network, {}), copy.deepcopy(network)
+    found, expected = copied(network), copy.deepcopy(network)
     assert repr(found) == repr(expected)
     for own, other in zip(found.modules(), expected.modules(), strict=True):
         assert vars(own).keys() == vars(other).keys()
@@ -88,7 +88,7 @@ def test_a_copy_shares_what_was_shared_and_nothing_of_anybody_elses():
     tied = nn.Linear(7, 7)
     tied.weight = layer.weight
     network = nn.Sequential(layer, tied, layer, Foreign(), nn.Identity())
-    found = _copied(network, {})
+    found = copied(network)
     assert found[0] is found[2] is not layer
     assert found[0].weight is found[1].weight is not layer.weight
     assert found[3].hidden[0] is not network[3].hidden[0]

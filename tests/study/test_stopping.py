@@ -4,17 +4,15 @@ import os
 import signal
 import sys
 import threading
-import time
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
-from processes import alive, below
+from processes import alive, below, wait_until
 from tiny import TINY
 
 from moc import cli
 from moc.study import config
-from moc.study.executors._processes import _home
 from moc.study.stopping import Stopped, signals_held, stoppable
 
 
@@ -27,7 +25,6 @@ def command(tables, place):
     try:
         os.setsid()
         forkserver._forkserver.__init__()  # that of the tests is no child of this process
-        _home.cache_clear()
         # Tests that run in the background of a shell inherit that this signal is ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(place / "errors", os.O_WRONLY | os.O_CREAT), 2)
@@ -108,13 +105,6 @@ def read(path):
     return path.read_bytes() if path.exists() else b""
 
 
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
     ("number", "workers"),
@@ -129,7 +119,7 @@ def test_no_worker_outlives_its_study_and_the_command_says_how_to_go_on(tmp_path
     }
     ledger = tmp_path / "runs" / "tiny" / "study.jsonl"
     study = command(tables, tmp_path)
-    wait_for(lambda: not alive(study) or b'"condensed"' in read(ledger))
+    assert wait_until(lambda: not alive(study) or b'"condensed"' in read(ledger), 120)
     its = below(study)
     assert len(its) >= workers
     if number in (signal.SIGINT, signal.SIGHUP):
@@ -137,7 +127,7 @@ def test_no_worker_outlives_its_study_and_the_command_says_how_to_go_on(tmp_path
     else:
         os.kill(study, number)
     code = os.waitstatus_to_exitcode(os.waitpid(study, 0)[1])
-    wait_for(lambda: not any(map(alive, its)), seconds=20)
+    assert wait_until(lambda: not any(map(alive, its)), 20)
     errors = (tmp_path / "errors").read_text()
     assert "Traceback" not in errors
     if number == signal.SIGKILL:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib import import_module
 
-import moc.study.jobs
-import moc.study.measuring  # noqa: F401
+import moc.study.context
+import moc.study.jobs  # noqa: F401
 from moc.attacks.base import torchattacks
 from moc.errors import MocError
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -71,7 +71,6 @@ class _Process(Worker):
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-@cache
 def _home() -> ForkServerContext | SpawnContext:
     """Where processes come from.
 
